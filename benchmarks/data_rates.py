@@ -25,8 +25,8 @@ from typing import Any
 import psutil
 
 from gnomon.core.types import Preference
+from gnomon.data.pool import cores
 from gnomon.data.quality.clean import clean_file
-from gnomon.data.quality.pool import cores
 from gnomon.data.quality.registry import build_filters
 from gnomon.data.quality.shard import RowChecks
 from gnomon.data.quality.texts import digest

@@ -84,6 +84,7 @@ def test_the_program_of_the_wheel_is_the_one_that_runs(outside: Outside) -> None
     assert str(ROOT) not in outside("python", "-c", "import gnomon; print(gnomon.__file__)")
 
 
+@pytest.mark.long
 def test_shipped_recipes_run_by_name_outside_a_checkout(outside: Outside) -> None:
     assert outside("gnomon", "check", "film-reviews").splitlines()[0] == "feedback: feedback"
     outside("gnomon", "run", "smoke")

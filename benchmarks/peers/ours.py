@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.progress import StopSignal, console
 from gnomon.core.types import Message, Prompt
 from gnomon.data.encoding import Example, PairIndices
+from gnomon.data.mismatched_pairs import MismatchedPairs
 from gnomon.models.engine import onednn_weights
 from gnomon.models.engine.device import find_compute
 from gnomon.models.loading import load_critic, load_policy, load_reward_model
@@ -57,10 +57,9 @@ def train_stored(case: Case, folder: Path) -> tuple[list[float], list[float]]:
     else:
         model = load_policy(f"{case.model}/policy", compute, ALL)
     offline.epoch_order = lambda count, seed, epoch: list(range(count))  # type: ignore[attr-defined]
-    offline.mismatched_pairs = lambda encoded, *_: [  # type: ignore[attr-defined]
-        replace(encoded[work.before(case, n)], prompt_id=own.prompt_id, prompt=own.prompt)
-        for n, own in enumerate(encoded)
-    ]
+    offline.mismatched_pairs = lambda encoded, *_: MismatchedPairs(  # type: ignore[attr-defined]
+        encoded, {n: work.before(case, n) for n in range(len(encoded))}
+    )
     settings = OfflineSettings(batch_size=case.rows, activation_cache_gb=0.0, **PLAIN)
     algorithm = algorithms()[case.work](**({"center_rewards_coef": 0.0} if case.work == "reward_model" else {}))
     seconds, reference_seconds = list[float](), 0.0

@@ -116,6 +116,18 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
+def rows_by_weight(count: int, weight: float, seed: int) -> list[int]:
+    """Repeat or subsample the rows of a source by its weight: 0.5 takes half of them, 2 takes each twice.
+
+    Args:
+        count: rows of the source.
+        weight: of the source.
+        seed: of the choice of a fraction.
+    """
+    repeats, fraction = int(weight), weight - int(weight)
+    return [*range(count)] * repeats + epoch_order(count, seed, 99)[: round(fraction * count)]
+
+
 def micro_batches(tokens: TokenGroups, budget: int) -> list[list[int]]:
     """Cut rows into micro-batches of at most `budget` tokens; completions of one prompt stay together."""
     members: dict[int, list[int]] = {}

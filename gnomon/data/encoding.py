@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from gnomon.core.types import (
     Ranking,
     RejectedRow,
 )
+from gnomon.data.records import completions_of
 from gnomon.data.templates.chat_template import longest_token
 from gnomon.data.templates.rendering import prompt_label, render_prompt, render_turns
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
@@ -32,7 +33,7 @@ from gnomon.data.templates.tokenizer_compat import same_vocabulary
 REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[RejectedRow]]
 MaskedIds = tuple[tuple[int, ...], tuple[bool, ...]]  # ids of a completion; true for those the policy chooses
-Compared = TypeVar("Compared", Preference, Ranking)
+Row = Demonstration | Label | Preference | Ranking
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,7 @@ def encode_demonstrations(records: Sequence[Demonstration], tokenizer: Any, max_
     Returns:
         The examples, in the order of the records, and the rejected rows.
     """
-    named = [
-        (r.where or f"demonstration {n} ('{r.completion.id}')", r, None) for n, r in enumerate(records, start=1)
-    ]
-    return _encode_single(named, tokenizer, max_tokens)
+    return _encode_each(records, tokenizer, max_tokens)
 
 
 def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> Encoded:
@@ -154,27 +152,100 @@ def encode_labels(records: Sequence[Label], tokenizer: Any, max_tokens: int) -> 
     Returns:
         The examples, in the order of the records, and the rejected rows.
     """
-    named = [(r.where or f"label {n} ('{r.completion.id}')", r, r.good) for n, r in enumerate(records, start=1)]
-    return _encode_single(named, tokenizer, max_tokens)
+    return _encode_each(records, tokenizer, max_tokens)
 
 
-def _encode_single(
-    named: Sequence[tuple[str, Demonstration | Label, bool | None]], tokenizer: Any, max_tokens: int
-) -> Encoded:
+def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Encode preferences; pairs of one prompt that are connected by shared completions form one example.
+
+    Pairs with a completion that is too long, or whose two sides have the same tokens, are rejected.
+
+    Args:
+        records: the preferences.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples and the rejected rows.
+    """
+    return _encode_compared(records, tokenizer, max_tokens)
+
+
+def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Encode rankings; those of one prompt that are connected by shared completions form one example.
+
+    Rankings with a completion that is too long, or with two of the same tokens, are rejected.
+
+    Args:
+        records: the rankings.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples and the rejected rows.
+    """
+    return _encode_compared(records, tokenizer, max_tokens)
+
+
+def _encode_each(records: Sequence[Row], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Encode records, each to an example of its own."""
     examples: list[Example] = []
     rejected: list[RejectedRow] = []
-    for where, record, good in watched(named, "encoded"):
-        encoded = _encode_row(tokenizer, record.prompt, [record.completion], where, max_tokens)
+    for number, record in enumerate(watched(records, "encoded"), start=1):
+        encoded = encode_row(record, tokenizer, max_tokens, number)
         if isinstance(encoded, RejectedRow):
             rejected.append(encoded)
-            continue
-        prompt, ((ids, mask),) = encoded
-        masks = () if all(mask) else (mask,)
-        examples.append(Example(record.prompt.id, prompt, (ids,), weight=record.weight, masks=masks, good=good))
+        else:
+            examples.append(encoded)
     return examples, rejected
 
 
-def _encode_row(
+def _encode_compared(records: Sequence[Row], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Encode records; those of one prompt that share completions are joined."""
+    rows, rejected = _encode_each(records, tokenizer, max_tokens)
+    by_prompt: dict[str, list[Example]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.prompt_id, []).append(row)
+    return [example for same_prompt in by_prompt.values() for example in join_examples(same_prompt)], rejected
+
+
+def encode_row(record: Row, tokenizer: Any, max_tokens: int, number: int = 1) -> Example | RejectedRow:
+    """Encode one record to an example of its own, or to the rejected row.
+
+    Args:
+        record: the record.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+        number: of the record, from 1: its name in messages if it was read from no file.
+    """
+    noun, completions = type(record).__name__.lower(), completions_of(record)
+    compared = isinstance(record, Preference | Ranking)
+    named = f"prompt '{record.prompt.id}'" if compared else f"'{completions[0].id}'"
+    where = record.where or f"{noun} {number} ({named})"
+    encoded = _encode_answers(tokenizer, record.prompt, completions, where, max_tokens)
+    if isinstance(encoded, RejectedRow):
+        return encoded
+    prompt, answers = encoded
+    if compared and len({ids for ids, _ in answers}) < len(answers):
+        reason = f"two completions have the same tokens; remove the {noun}"
+        return _refused(where, reason, completions[0].text)
+    masks = tuple(mask for _, mask in answers)
+    example = Example(
+        record.prompt.id, prompt, tuple(ids for ids, _ in answers), masks=() if all(map(all, masks)) else masks
+    )
+    match record:
+        case Preference():
+            pair = PairIndices(0, 1, record.probability, record.margin, record.weight)
+            return replace(example, pairs=(pair,))
+        case Ranking():
+            return replace(example, rankings=(RankedIndices(tuple(range(len(answers))), record.weight),))
+        case Label():
+            return replace(example, weight=record.weight, good=record.good)
+        case Demonstration():
+            return replace(example, weight=record.weight)
+
+
+def _encode_answers(
     tokenizer: Any, prompt: Prompt, completions: Sequence[Completion], where: str, max_tokens: int
 ) -> tuple[tuple[int, ...], list[MaskedIds]] | RejectedRow:
     """Return the ids of a prompt and the masked ids of its completions, or the rejected row."""
@@ -200,80 +271,42 @@ def message_texts(text: Prompt | Completion) -> list[str]:
     return [*(piece for turn in turns for piece in (turn.content, *turn.tool_calls)), *beside]
 
 
-def encode_preferences(records: Sequence[Preference], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Encode preferences; pairs of one prompt that are connected by shared completions form one example.
+def join_examples(examples: Sequence[Example]) -> list[Example]:
+    """Join examples of one prompt that share a completion, which is then computed once.
 
-    Pairs with a completion that is too long, or whose two sides have the same tokens, are rejected.
-
-    Args:
-        records: the preferences.
-        tokenizer: of the model, with its chat template.
-        max_tokens: length limit of prompt and completion together.
-
-    Returns:
-        The examples and the rejected rows.
+    A prompt's other examples stay apart, so that they may be in other steps.
     """
-    return _encode_compared(records, "preference", lambda r: (r.chosen, r.rejected), tokenizer, max_tokens)
+    if len(examples) == 1:
+        return list(examples)
+    joined: list[Example] = []
+    for part in _connected([_answers(example) for example in examples]):
+        indices: dict[MaskedIds, int] = {}  # of the joined example's completions
+        pairs: list[PairIndices] = []
+        rankings: list[RankedIndices] = []
+        for example in (examples[index] for index in part):
+            at = [indices.setdefault(answer, len(indices)) for answer in _answers(example)]
+            pairs += [replace(p, chosen=at[p.chosen], rejected=at[p.rejected]) for p in example.pairs]
+            rankings += [replace(r, order=tuple(at[i] for i in r.order)) for r in example.rankings]
+        masks = tuple(mask for _, mask in indices)
+        joined.append(
+            replace(
+                examples[part[0]],
+                completions=tuple(ids for ids, _ in indices),
+                pairs=tuple(pairs),
+                rankings=tuple(rankings),
+                masks=() if all(map(all, masks)) else masks,
+            )
+        )
+    return joined
 
 
-def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int) -> Encoded:
-    """Encode rankings; those of one prompt that are connected by shared completions form one example.
-
-    Rankings with a completion that is too long, or with two of the same tokens, are rejected.
-
-    Args:
-        records: the rankings.
-        tokenizer: of the model, with its chat template.
-        max_tokens: length limit of prompt and completion together.
-
-    Returns:
-        The examples and the rejected rows.
-    """
-    return _encode_compared(records, "ranking", lambda r: r.completions, tokenizer, max_tokens)
-
-
-def _encode_compared(
-    records: Sequence[Compared],
-    noun: str,
-    sides: Callable[[Compared], Sequence[Completion]],
-    tokenizer: Any,
-    max_tokens: int,
-) -> Encoded:
-    by_prompt: dict[str, list[tuple[int, Compared]]] = {}
-    for number, record in enumerate(records, start=1):
-        by_prompt.setdefault(record.prompt.id, []).append((number, record))
-    examples: list[Example] = []
-    rejected: list[RejectedRow] = []
-    for prompt_id, numbered in watched(list(by_prompt.items()), "encoded"):
-        prompt: tuple[int, ...] = ()
-        accepted: list[tuple[Compared, list[MaskedIds]]] = []
-        for number, record in numbered:
-            where = record.where or f"{noun} {number} (prompt '{prompt_id}')"
-            encoded = _encode_row(tokenizer, record.prompt, sides(record), where, max_tokens)
-            if isinstance(encoded, RejectedRow):
-                rejected.append(encoded)
-            elif len({ids for ids, _ in encoded[1]}) < len(encoded[1]):
-                reason = f"two completions have the same tokens; remove the {noun}"
-                rejected.append(_refused(where, reason, sides(record)[0].text))
-            else:
-                prompt = encoded[0]
-                accepted.append((record, encoded[1]))
-        for part in _connected([answers for _, answers in accepted]):
-            indices: dict[MaskedIds, int] = {}  # of the example's completions
-            comparisons = [
-                _comparison(record, [indices.setdefault(answer, len(indices)) for answer in answers])
-                for record, answers in (accepted[index] for index in part)
-            ]
-            examples.append(_example(prompt_id, prompt, list(indices), comparisons))
-    return examples, rejected
+def _answers(example: Example) -> list[MaskedIds]:
+    masks = example.masks or [(True,) * len(ids) for ids in example.completions]
+    return list(zip(example.completions, masks, strict=True))
 
 
 def _connected(compared: Sequence[Sequence[MaskedIds]]) -> list[list[int]]:
-    """Return the connected components, as indices, of comparisons linked by shared completions.
-
-    Comparisons that share a completion share an example, where it is computed once; a prompt's other
-    comparisons may be in other steps.
-    """
+    """Return the connected components, as indices, of comparisons linked by shared completions."""
     number = {answer: n for n, answer in enumerate(dict.fromkeys(a for answers in compared for a in answers))}
     links = [(index, len(compared) + number[a]) for index, answers in enumerate(compared) for a in answers]
     size = len(compared) + len(number)
@@ -284,29 +317,6 @@ def _connected(compared: Sequence[Sequence[MaskedIds]]) -> list[list[int]]:
     for index, part in enumerate(sparse.csgraph.connected_components(edges)[1][: len(compared)].tolist()):
         parts.setdefault(part, []).append(index)
     return list(parts.values())
-
-
-def _comparison(record: Preference | Ranking, indices: Sequence[int]) -> PairIndices | RankedIndices:
-    if isinstance(record, Ranking):
-        return RankedIndices(tuple(indices), record.weight)
-    return PairIndices(indices[0], indices[1], record.probability, record.margin, record.weight)
-
-
-def _example(
-    prompt_id: str,
-    prompt: tuple[int, ...],
-    answers: Sequence[MaskedIds],
-    comparisons: Sequence[PairIndices | RankedIndices],
-) -> Example:
-    masks = tuple(mask for _, mask in answers)
-    return Example(
-        prompt_id,
-        prompt,
-        tuple(ids for ids, _ in answers),
-        pairs=tuple(s for s in comparisons if isinstance(s, PairIndices)),
-        rankings=tuple(s for s in comparisons if isinstance(s, RankedIndices)),
-        masks=() if all(map(all, masks)) else masks,
-    )
 
 
 def encode_completions(

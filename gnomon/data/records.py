@@ -85,7 +85,7 @@ def read_records(
         if isinstance(record, DataError):
             raise record
         records.append(record)
-    _check_not_empty(len(records), kind, path, keys)
+    check_not_empty(len(records), kind, path, keys)
     return records
 
 
@@ -107,11 +107,22 @@ def check_records(kind: type[Record], path: Path, layout: RowLayout = OWN) -> Ke
         if isinstance(record, DataError):
             raise record
         rows += 1
-    _check_not_empty(rows, kind, path, keys)
+    check_not_empty(rows, kind, path, keys)
     return keys
 
 
-def _check_not_empty(count: int, kind: type, path: Path, keys: KeysRead) -> None:
+def check_not_empty(count: int, kind: type, path: Path, keys: KeysRead) -> None:
+    """Check that a file holds records.
+
+    Args:
+        count: of its records.
+        kind: of the records.
+        path: of the file or folder.
+        keys: which rows hold no record of the kind.
+
+    Raises:
+        DataError: it holds none.
+    """
     if count:
         return
     if keys.unused:
@@ -151,7 +162,19 @@ def scan_records(
                 raise DataError(conflict)
             yield where, record
         except DataError as error:
-            yield where, DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
+            yield where, row_fault(kind, path, where, error)
+
+
+def row_fault(kind: type, path: Path, where: str, error: DataError) -> DataError:
+    """Return the error of a row with its position and the layout of a right one.
+
+    Args:
+        kind: of the records.
+        path: of the file or folder.
+        where: position of the row.
+        error: describes the fault.
+    """
+    return DataError(f"{path}, {where}: {str(error).rstrip('.')}; {EXPECTED[kind]}")
 
 
 class PromptIds:

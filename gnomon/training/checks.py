@@ -9,6 +9,7 @@ from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
 from gnomon.core.experience import Experience
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example
+from gnomon.data.tokenized.stored_examples import StoredExamples
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.training.settings import OnlineSettings
 
@@ -60,7 +61,8 @@ def data_incompatibility(algorithm: Algorithm, examples: Sequence[Example] | Non
     if online != (examples is None):
         learns, loop = ("its own samples", "online") if online else (f"{kind.__name__}s", "offline")
         return f"{name} learns from {learns}; train it in the {loop} loop."
-    other = next((e for e in examples or () if _kind_of(e) is not kind), None)
+    sample = examples[:1] if isinstance(examples, StoredExamples) else examples  # those are of one kind
+    other = next((e for e in sample or () if _kind_of(e) is not kind), None)
     if other is None:
         return None
     return (

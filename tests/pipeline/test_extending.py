@@ -78,7 +78,7 @@ def test_a_changed_file_runs_its_stage_again(tmp_path: Path, capsys: pytest.Capt
     assert read_json(tmp_path / "run" / "short" / "result.json")["left"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_example_runs_from_a_package(tmp_path: Path, gnomon: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     install_example(tmp_path / "site")
     path = os.pathsep.join(filter(None, (str(tmp_path / "site"), os.environ.get("PYTHONPATH", ""))))

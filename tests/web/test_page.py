@@ -272,9 +272,10 @@ def test_a_draft_is_there_after_a_reload(open_page: Open) -> None:
     expect(page.get_by_label("Why?")).to_have_value("half a thou")
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "locale", "scheme"),
+    [(390, "en-GB", "light"), (390, "zh-CN", "dark"), (1440, "en-GB", "dark"), (1440, "zh-CN", "light")],
+)
 def test_it_is_accessible_and_fits(open_page: Open, width: int, locale: str, scheme: str) -> None:
     page = open_page(
         "Root", "admin", locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme

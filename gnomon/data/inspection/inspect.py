@@ -14,7 +14,7 @@ from gnomon.core.types import RejectedRow
 from gnomon.data.formats.own_layout import OWN_TITLE
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.inspection.outline import Outline, outline, scripts_of
-from gnomon.data.quality.pool import cores, is_large, ordered_map
+from gnomon.data.pool import cores, is_large, ordered_map
 from gnomon.data.reading.readers import ScannedRow, source_title
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys

@@ -26,8 +26,8 @@ from gnomon.core.storage.files import atomically, to_json, write_atomically, wri
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.pool import cores, is_large, ordered_map
 from gnomon.data.quality.contract import Candidates, Decision, Digests, FileFilter, Filter, Part, Tools
-from gnomon.data.quality.pool import cores, is_large, ordered_map
 from gnomon.data.quality.registry import build_filters, check_tools
 from gnomon.data.quality.report import CleanReport, FilterCount, output_files
 from gnomon.data.quality.shard import UNREADABLE, CheckedRow, Positioned, Rejection, RowChecks

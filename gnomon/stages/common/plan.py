@@ -7,13 +7,14 @@ from pathlib import Path
 
 from gnomon.core.types import Prompt
 from gnomon.data.batching import pack_by_tokens
+from gnomon.data.tokenized.stored_examples import columns_of
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN
 from gnomon.rewards.composite import ShapedReward
 from gnomon.rewards.reward import LearnedReward, Reward
+from gnomon.stages.common.encoded_data import encode_data
 from gnomon.stages.common.load import load_auxiliary_models
-from gnomon.stages.common.train_loops import encode_sources
 from gnomon.stages.contract import PARTS, Stage, StagePlan
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
@@ -67,16 +68,16 @@ def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_b
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.load_sources(stage.built_algorithm.consumes, stage.data_sources)
-    examples, _ = encode_sources(records, stage, work, model, work.stage_folder(stage.name))
+    examples = encode_data(stage, work, model, work.stage_folder(stage.name)).examples
     models = TrainedModels(model)
     shape = shape_of(examples)
     room = _room(settings, models, shape, stage.name)
     memory = footprint(models, shape, settings.optimizer)
-    costs = [[examples[i].cost for i in batch] for batch in batches(len(examples), settings, work.recipe.seed)]
+    lengths = columns_of(examples).costs
+    costs = [[lengths[i] for i in batch] for batch in batches(len(examples), settings, work.recipe.seed)]
     micro_batches = [[sum(step[i] for i in rows) for rows in pack_by_tokens(step, room.tokens)] for step in costs]
     largest = max(max(step) for step in micro_batches)
-    seen = sum(e.cost for e in examples)
+    seen = sum(lengths)
     reads_again = bool(stage.built_algorithm.needs) or settings.epochs > 1 or settings.validation is not None
     states = _states_bytes(model, seen, room.states_gb) if reads_again else 0.0
     read = sum(map(sum, costs)) + ASIDE * seen * ("reference" in stage.built_algorithm.needs)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gnomon.core.errors import DataError
-from gnomon.core.progress import console
 from gnomon.core.storage.files import read_jsonl, write_jsonl
 from gnomon.core.types import Demonstration, Prompt, RejectedRow
-from gnomon.data.batching import epoch_order, pack_by_tokens, token_groups
+from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
-from gnomon.data.record_kinds import all_refused
-from gnomon.data.records import completions_of, prompt_of_record
-from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
+from gnomon.stages.common.encoded_data import encode_data, report_control_tokens, report_rejected
 from gnomon.stages.common.load import load_auxiliary_models
 from gnomon.stages.common.results import Failure, LoopResult
 from gnomon.stages.references import CRITIC
@@ -63,18 +59,17 @@ def train_offline(
     algorithm, settings = stage.built_algorithm, stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    records = work.load_sources(algorithm.consumes, stage.data_sources)
-    examples, rejected = encode_sources(records, stage, work, model, folder)
+    data = encode_data(stage, work, model, folder)
     sft_mix, rejected_demonstrations = load_sft_mix(stage, work, model, folder)
-    rejected += rejected_demonstrations
+    rejected = data.rejected + rejected_demonstrations
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
-    sample_logger = make_sample_logger(records, work, model, settings.log_samples_every, folder)
+    sample_logger = make_sample_logger(data.prompts, work, model, settings.log_samples_every, folder)
     with step_callback(folder, work, stop_condition, sample_logger) as callback:
         final = OfflineLoop(
             algorithm=algorithm,
             models=TrainedModels(model),
-            examples=examples,
+            examples=data.examples,
             settings=settings,
             folder=folder,
             seed=work.recipe.seed,
@@ -87,24 +82,24 @@ def train_offline(
             reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
         ).run()
     if isinstance(model, RewardModel):
-        center_scores(model, examples)
+        center_scores(model, data.examples)
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     return LoopResult(
         final=dict(final),
         steps=last_step(rows),
         learning=outcome(rows),
-        examples=len(examples),
+        examples=len(data.examples),
         rejected=len(rejected),
     )
 
 
 def make_sample_logger(
-    records: Mapping[str, Sequence[Any]], work: Workspace, model: Model, every: int | None, folder: Path
+    prompts: Iterable[Prompt], work: Workspace, model: Model, every: int | None, folder: Path
 ) -> StepCallback | None:
     """Make the callback that logs a policy's samples every few steps; `None` if this process logs none.
 
     Args:
-        records: of each source, whose prompts are sampled for.
+        prompts: of the data, the first of which are sampled for.
         work: the run.
         model: that is trained; only policies are sampled from.
         every: steps between samples; `None` logs none.
@@ -112,53 +107,7 @@ def make_sample_logger(
     """
     if every is None or not isinstance(model, Policy) or not work.processes.main:
         return None
-    return SampleLogger(model, [record.prompt for source in records.values() for record in source], every, folder)
-
-
-def encode_sources(
-    records_by_source: Mapping[str, Sequence[Any]],
-    stage: TrainSettings,
-    work: Workspace,
-    model: Model,
-    folder: Path,
-) -> tuple[list[Example], list[RejectedRow]]:
-    """Encode the data of an offline stage.
-
-    Args:
-        records_by_source: from `Workspace.load_sources`.
-        stage: the stage.
-        work: the run.
-        model: that is trained on them.
-        folder: of the stage, for messages.
-
-    Returns:
-        The examples, and the rejected rows.
-    """
-    consumes, settings = stage.built_algorithm.consumes, stage.loop
-    assert isinstance(settings, OfflineSettings)
-    limit = token_limit(settings.max_tokens, model.network.config)
-    examples: list[Example] = []
-    rejected: list[RejectedRow] = []
-    for source, records in records_by_source.items():
-        source_examples, source_rejected = ENCODE[consumes](records, model.tokenizer, limit)
-        report_rejected(source_rejected, len(records), stage, source, folder)
-        report_control_tokens(records, model.tokenizer, source)
-        examples += resample_by_weight(source_examples, stage.data_sources[source], work.recipe.seed)
-        rejected += source_rejected
-    return examples, rejected
-
-
-def resample_by_weight(examples: Sequence[Example], weight: float, seed: int) -> list[Example]:
-    """Repeat or subsample examples by a source's weight: 0.5 takes half of them, 2 takes each twice.
-
-    Args:
-        examples: of one source.
-        weight: of the source.
-        seed: of the choice of a fraction.
-    """
-    repeats, fraction = int(weight), weight - int(weight)
-    subsample = epoch_order(len(examples), seed, 99)[: round(fraction * len(examples))]
-    return [*list(examples) * repeats, *(replace(examples[i]) for i in subsample)]
+    return SampleLogger(model, prompts, every, folder)
 
 
 def load_sft_mix(
@@ -342,44 +291,3 @@ def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
     for rows in pack_by_tokens([example.cost for example in sample], 4096):
         total += float(model.scores(token_groups([sample[row] for row in rows])).sum())
     model.center(total / count)
-
-
-def report_rejected(
-    rejected: Sequence[RejectedRow], total: int, stage: TrainSettings, source: str, folder: Path
-) -> None:
-    """Print the number of rejected rows of a source and the reason of the first.
-
-    Args:
-        rejected: rows.
-        total: number of rows of the source.
-        stage: the stage.
-        source: as the recipe names it.
-        folder: with `rejected.jsonl`.
-
-    Raises:
-        DataError: every row was rejected.
-    """
-    reasons = [f"{row.where}: {row.reason}" for row in rejected]
-    if len(rejected) == total:
-        raise DataError(f"stage '{stage.name}': {all_refused(Path(source), reasons)}")
-    if rejected:
-        first = reasons[0].removeprefix(f"{Path(source)}, ")
-        message = f"  {len(rejected)} of {total} rows of {source} refused, the first at {first}; see "
-        console.print(f"{message}{folder / 'rejected.jsonl'}", markup=False, highlight=False, soft_wrap=True)
-
-
-def report_control_tokens(records: Sequence[Any], tokenizer: Any, source: str) -> None:
-    """Print how control tokens in the texts of a source are treated, if there are any.
-
-    Args:
-        records: of the source.
-        tokenizer: that encodes them.
-        source: as the recipe names it.
-    """
-    counts = ControlCounts()
-    for record in records:
-        prompt = prompt_of_record(record)
-        if prompt is not None:
-            counts.add(tokenizer, prompt, completions_of(record))
-    for name, value in counts.facts():
-        console.print(f"  {source}: {name}: {value}", markup=False, highlight=False, soft_wrap=True)

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from gnomon.algorithms.contract import StepStatisticsAlgorithm, needs_step_statistics
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
+from gnomon.core.lazy_sequence import LazySequence
 from gnomon.core.progress import console
 from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
-from gnomon.data.mismatched_pairs import mismatched_pairs
+from gnomon.data.mismatched_pairs import MismatchedPairs, mismatched_pairs
+from gnomon.data.tokenized.stored_examples import columns_of
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_incompatibility
 from gnomon.training.offline.reference_cache import ReferenceEvaluator
@@ -60,12 +62,13 @@ def batches(count: int, settings: OfflineSettings, seed: int) -> Iterator[list[i
     pending: list[int] = []
     for epoch in itertools.count():  # a batch is no larger than an epoch, so each epoch yields at least one
         pending += epoch_order(count, seed, epoch)
-        while len(pending) >= size:
-            yield pending[:size]
-            pending = pending[size:]
+        whole = len(pending) - len(pending) % size
+        for start in range(0, whole, size):
+            yield pending[start : start + size]
             remaining_steps -= 1
             if not remaining_steps:
                 return
+        pending = pending[whole:]
 
 
 def rows_to_train_on(count: int, settings: OfflineSettings, seed: int) -> list[int]:
@@ -82,12 +85,12 @@ def rows_to_train_on(count: int, settings: OfflineSettings, seed: int) -> list[i
 
 
 def split_rows(
-    examples: Sequence[Example], validation: Validation | None, seed: int
+    prompt_ids: Sequence[str], validation: Validation | None, seed: int
 ) -> tuple[list[int], list[int]]:
     """Split the rows of examples into training and validation: no prompt is in both.
 
     Args:
-        examples: all examples.
+        prompt_ids: of each example.
         validation: settings; `None` holds out nothing.
         seed: of the split.
 
@@ -95,8 +98,8 @@ def split_rows(
         ConfigError: no prompt would be left to train on.
     """
     if validation is None:
-        return list(range(len(examples))), []
-    prompts = list(dict.fromkeys(example.prompt_id for example in examples))
+        return list(range(len(prompt_ids))), []
+    prompts = list(dict.fromkeys(prompt_ids))
     count = max(1, round(validation.share * len(prompts)))
     if count >= len(prompts):
         raise ConfigError(
@@ -107,8 +110,8 @@ def split_rows(
     held_out_prompts = {prompts[i] for i in order[:count]}
     training: list[int] = []
     held_out: list[int] = []
-    for row, example in enumerate(examples):
-        (held_out if example.prompt_id in held_out_prompts else training).append(row)
+    for row, prompt_id in enumerate(prompt_ids):
+        (held_out if prompt_id in held_out_prompts else training).append(row)
     return training, held_out
 
 
@@ -137,7 +140,7 @@ class OfflineLoop(TrainingLoop):
     reference_cache: Path | None = None
     training_rows: list[int] = field(init=False)
     held_out_rows: list[int] = field(init=False)
-    mismatched: dict[int, Example] = field(init=False, default_factory=dict)
+    mismatched: Mapping[int, Example] = field(init=False, default_factory=dict)
     reference_logprobs: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
     mismatched_reference_logprobs: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
     token_counts: list[int] = field(init=False)
@@ -151,8 +154,11 @@ class OfflineLoop(TrainingLoop):
         incompatibility = data_incompatibility(self.algorithm, self.examples)
         if incompatibility := incompatibility or _dropout_incompatibility(self.models, self.settings):
             raise ConfigError(incompatibility)
-        self.training_rows, self.held_out_rows = split_rows(self.examples, self.settings.validation, self.seed)
-        self.token_counts = [example.cost for example in self.examples]
+        columns = columns_of(self.examples)
+        self.training_rows, self.held_out_rows = split_rows(
+            columns.prompt_ids, self.settings.validation, self.seed
+        )
+        self.token_counts = columns.costs
         super().__post_init__()
         if not (self.algorithm.needs or self.settings.epochs > 1 or self.settings.validation):
             self.cache_gb = 0.0  # no example is read again
@@ -187,7 +193,7 @@ class OfflineLoop(TrainingLoop):
         rows = [self.training_rows[i] for i in trained] + self.held_out_rows
         if "mismatched" in self.algorithm.needs:
             self.mismatched = self._mismatched(rows)
-        examples = [*(self.examples[row] for row in rows), *self.mismatched.values()]
+        examples = self._in_order(rows)
         if "reference" in self.algorithm.needs:
             logprobs = self.compute_reference_logprobs(examples)
             self.reference_logprobs = dict(zip(rows, logprobs[: len(rows)], strict=True))
@@ -196,6 +202,18 @@ class OfflineLoop(TrainingLoop):
         self._fill_activation_caches(examples if self.reference_logprobs else examples[: len(rows)])
         order = batches(len(self.training_rows), self.settings, self.seed)
         self._batches = itertools.islice(order, self.step_count, None)
+
+    def _in_order(self, rows: Sequence[int]) -> Sequence[Example]:
+        """The examples of some rows and all mismatched pairs, read when they are indexed."""
+        count, partners = len(rows), list(self.mismatched)
+
+        def example(index: int) -> Example:
+            one: Example = (
+                self.examples[rows[index]] if index < count else self.mismatched[partners[index - count]]
+            )
+            return one
+
+        return LazySequence(count + len(partners), example)
 
     def _fill_activation_caches(self, examples: Sequence[Example]) -> None:
         """Cache the frozen layers' activations of all examples, in an order that a resumed run shares.
@@ -317,11 +335,10 @@ class OfflineLoop(TrainingLoop):
         gathered = self.processes.all_gather(micro_batch_metrics)
         return merge_metrics([metrics for process_metrics in gathered for metrics in process_metrics])
 
-    def _mismatched(self, rows: Sequence[int]) -> dict[int, Example]:
+    def _mismatched(self, rows: Sequence[int]) -> MismatchedPairs:
         """Mismatched pairs of some examples, where one fits, in the order of `rows`."""
         limit = token_limit(self.settings.max_tokens, self.models.trained.network.config)
-        pairs = mismatched_pairs(self.examples, limit, self.seed)
-        return {row: pair for row in rows if (pair := pairs[row]) is not None}
+        return mismatched_pairs(self.examples, limit, self.seed).of_rows(rows)
 
     def compute_reference_logprobs(self, examples: Sequence[Example]) -> list[list[Tensor]]:
         """Compute reference log-probs of each example's completions, `[T]`; by default the initial model's."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from gnomon.core.progress import console, progress
 from gnomon.core.storage.files import write_atomically
+from gnomon.core.storage.sized_cache import remove_least_recent
 from gnomon.core.version import VERSION
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example
@@ -106,7 +108,6 @@ class ReferenceEvaluator:
     def _inputs(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Everything that the log-probs depend on."""
         policy = self.policy
-        ids = torch.tensor([i for e in examples for part in (e.prompt, *e.completions) for i in part])
         shape = [[len(e.prompt), *map(len, e.completions)] for e in examples]
         config = {
             k: str(v) for k, v in sorted(policy.network.config.to_dict().items()) if "name_or_path" not in k
@@ -114,7 +115,9 @@ class ReferenceEvaluator:
         return {
             "weights": self._weights_digest(),
             "config": config,
-            "tokens": _digest([_bytes(ids)]),
+            "tokens": _digest(
+                np.array(part, dtype=np.int64).data for e in examples for part in (e.prompt, *e.completions)
+            ),
             "shape": _digest([json.dumps(shape).encode()]),
             "names": _digest([json.dumps([e.prompt_id for e in examples]).encode()]),  # equal ones share a prompt
             "micro_batch_tokens": self.token_budget.initial_tokens,
@@ -188,12 +191,7 @@ def _write(file: Path, inputs: Mapping[str, Any], answers: Sequence[Tensor]) -> 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, save(content, {"inputs": json.dumps(inputs)}))
-        entries = sorted(filter(_is_own, file.parent.iterdir()), key=lambda f: f.stat().st_mtime, reverse=True)
-        total = 0
-        for old in entries:
-            total += old.stat().st_size
-            if total > LIMIT and old != file:
-                old.unlink(missing_ok=True)
+        remove_least_recent(((own,) for own in filter(_is_own, file.parent.iterdir())), LIMIT, used=file)
     except OSError as error:
         console.print(
             f"  reference log-probs could not be cached ({error.strerror})", markup=False, soft_wrap=True

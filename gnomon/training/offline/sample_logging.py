@@ -5,7 +5,7 @@ The loss measures stored completions, not the policy's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gnomon.core.errors import DataError
@@ -32,9 +32,9 @@ class SampleLogger:
         folder: of the stage.
     """
 
-    def __init__(self, policy: Policy, prompts: Sequence[Prompt], every: int, folder: Path):
+    def __init__(self, policy: Policy, prompts: Iterable[Prompt], every: int, folder: Path):
         self.policy = policy
-        self.prompts = list({p.context: p for p in prompts}.values())[:PROMPTS]
+        self.prompts = _first_distinct(prompts)
         self.every = every
         self.path = folder / "samples.jsonl"
         self.log: StepLog | None = None
@@ -60,3 +60,13 @@ class SampleLogger:
             }
             for rollout in rollouts
         ]
+
+
+def _first_distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Return the first distinct prompts; no more than needed are read."""
+    distinct: dict[object, Prompt] = {}
+    for prompt in prompts:
+        distinct.setdefault(prompt.context, prompt)
+        if len(distinct) == PROMPTS:
+            break
+    return list(distinct.values())

@@ -25,6 +25,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.types import Prompt
 from gnomon.data.encoding import Example
 from gnomon.data.templates.rendering import render_prompt
+from gnomon.data.tokenized.stored_examples import columns_of
 from gnomon.models.engine.lm_head import CHUNK
 from gnomon.models.engine.sequence_layout import branched_layout
 from gnomon.models.roles import Model, RewardModel
@@ -78,10 +79,11 @@ class Shape:
 
 def shape_of(examples: Sequence[Example]) -> Shape:
     """Median lengths of stored examples."""
+    columns = columns_of(examples)
     return Shape(
-        prompt=int(median(len(e.prompt) for e in examples)),
-        completion=int(median(len(c) for e in examples for c in e.completions)),
-        together=int(median(len(e.completions) for e in examples)),
+        prompt=int(median(columns.prompt_lengths.tolist())),
+        completion=int(median(columns.completion_lengths.tolist())),
+        together=int(median(columns.completion_counts.tolist())),
     )
 
 

@@ -27,12 +27,12 @@ WRONG_WAY = {
 
 def test_a_prompt_is_on_one_side_only() -> None:
     examples = [*demonstrations(), *demonstrations()]
-    training, held = split_rows(examples, Validation(share=0.3), seed=0)
+    training, held = split_rows([e.prompt_id for e in examples], Validation(share=0.3), seed=0)
     assert len(held) == 6
     assert not {examples[i].prompt_id for i in held} & {examples[i].prompt_id for i in training}
     assert sorted([*training, *held]) == list(range(20))
     with pytest.raises(ConfigError, match=r"validation\.share holds back 10 of 10 prompts"):
-        split_rows(demonstrations(), Validation(share=0.99), seed=0)
+        split_rows([e.prompt_id for e in demonstrations()], Validation(share=0.99), seed=0)
 
 
 def test_patience_by_hand() -> None:

@@ -1,0 +1,1 @@
+"""Tokenized data on disk: encoded once, memory-mapped, read example by example."""

@@ -1,0 +1,153 @@
+"""A cache of encoded sources: each is tokenized once for all stages, runs and resumes that read it alike.
+
+An entry is named by a digest of everything that its tokens depend on: the source's content and layout, the
+tokenizer with its chat template, the length limit, and the code and libraries that encode. It also holds these
+inputs, so that a renamed file is never used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gnomon.data
+from gnomon.core.errors import RunError
+from gnomon.core.storage.digests import digest_of
+from gnomon.core.storage.files import read_json, write_json
+from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.core.storage.sized_cache import remove_least_recent
+from gnomon.core.types import RejectedRow
+from gnomon.data.formats.registry import RowLayout
+from gnomon.data.pool import cores
+from gnomon.data.reading.downloads import cache_folder
+from gnomon.data.reading.sources import digest_source
+from gnomon.data.templates.control_tokens import ControlCounts
+from gnomon.data.tokenized.encode_source import SourceCounts, encode_source
+from gnomon.data.tokenized.example_file import ExampleFile
+
+LIMIT = 20 * 1024**3  # bytes of the cache; the least recently used entries are removed first
+ENCODERS = ("transformers", "tokenizers", "jinja2")  # libraries on which the tokens depend
+
+
+@dataclass(frozen=True)
+class TokenizedSource:
+    """An encoded source.
+
+    Attributes:
+        examples: its examples, memory-mapped.
+        counts: of its records, with the rejected ones.
+        cached: whether they were there already.
+    """
+
+    examples: ExampleFile
+    counts: SourceCounts
+    cached: bool
+
+
+def tokenize_source(
+    kind: type, path: Path, layout: RowLayout, tokenizer: Any, max_tokens: int, jobs: int | None = None
+) -> TokenizedSource:
+    """Open the examples of a source from the cache, which they are added to if they are not there.
+
+    Args:
+        kind: of the records.
+        path: of the source.
+        layout: the layout of its rows, where the user gave one.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+        jobs: number of worker processes; `None`: one for each core.
+
+    Raises:
+        DataError: a row is damaged, or the source has no records.
+        RunError: the cache cannot be written.
+    """
+    inputs = {
+        "source": digest_source(path),
+        "name": str(path),  # messages about rejected rows have it
+        "layout": [layout.name, layout.columns],
+        "kind": kind.__name__,
+        "tokenizer": tokenizer_digest(tokenizer),
+        "max_tokens": max_tokens,
+        "code": _code_digest(),
+        "versions": [version(name) for name in ENCODERS],
+    }
+    folder = cache_folder() / "tokens"
+    entry = folder / f"{digest_of(inputs)}.json"
+    if (cached := _read(entry, inputs)) is not None:
+        return cached
+    jobs = cores() if jobs is None else jobs
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder) as inside:
+            out = inside / "examples.arrow"
+            counts = encode_source(
+                kind, path, layout, tokenizer, max_tokens=max_tokens, out=out, jobs=jobs, facts=inputs
+            )
+            out.replace(entry.with_suffix(".arrow"))
+        write_json(entry, {"inputs": inputs, "counts": counts})
+    except OSError as error:
+        raise RunError(
+            f"the tokens of {path} cannot be written to {folder} ({error.strerror}); make room there, or set "
+            "GNOMON_CACHE to another folder."
+        ) from None
+    remove_least_recent(_entries(folder), LIMIT, used=entry)
+    return TokenizedSource(ExampleFile(entry.with_suffix(".arrow")), counts, cached=False)
+
+
+def _read(entry: Path, inputs: dict[str, Any]) -> TokenizedSource | None:
+    """The entry if it is whole and has these inputs."""
+    try:
+        content, examples = read_json(entry), ExampleFile(entry.with_suffix(".arrow"))
+        if content["inputs"] != inputs or examples.facts != inputs:
+            return None
+        counts = content["counts"]
+        rejected = [RejectedRow(**row) for row in counts["rejected"]]
+        controls = ControlCounts()
+        controls.plain.update(counts["controls"]["plain"])
+        controls.ends = counts["controls"]["ends"]
+        os.utime(entry)
+    except (OSError, ValueError, LookupError, TypeError):  # absent, damaged, or of another writer: encoded again
+        return None
+    return TokenizedSource(examples, SourceCounts(counts["rows"], rejected, controls), cached=True)
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, ...]]:
+    """The files of each entry of the cache; others in the folder are not its own."""
+    for entry in folder.glob("*.json"):
+        if entry.is_symlink():
+            continue
+        try:
+            own = digest_of(json.loads(entry.read_text(encoding="utf-8"))["inputs"]) == entry.stem
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if own:
+            yield entry, entry.with_suffix(".arrow")
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Compute the SHA-256 of everything of a tokenizer that its ids depend on, with its chat template."""
+    facts = [
+        type(tokenizer).__name__,
+        tokenizer.chat_template,
+        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    ]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return digest_of([*facts, backend.to_str()])
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder) as inside:  # a tokenizer in Python: the files that it saves
+        tokenizer.save_pretrained(inside)
+        return digest_of([*facts, digest_source(inside)])
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    """Digest of the modules that read and encode data."""
+    return digest_source(Path(gnomon.data.__path__[0]))
