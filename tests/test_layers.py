@@ -21,7 +21,10 @@ LAYERS = (
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {
     "core": ("", "storage", "translations"),
-    "data": ("reading", "formats", "templates", "", "tokenized", "pairs", "quality", "rendering", "splitting", "inspection"),
+    "data": (
+        "reading", "formats", "templates", "", "tokenized", "pairs", "quality", "rendering", "splitting",
+        "inspection",
+    ),
     "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",

@@ -33,7 +33,7 @@ def test_training_on_disk_is_training_in_memory(
     project.go(*BOTH)
     assert {name: project.metrics(name) for name in stages} == in_memory
     assert list(read_jsonl(project.run / "sft" / "samples.jsonl")) == samples
-    assert "tokenized already" not in capsys.readouterr().out
+    assert "tokenized already" not in capsys.readouterr().err
     project.run.rename(project.folder / "second")
     project.go(*BOTH, "judge.training.learning_rate=0.02")
-    assert capsys.readouterr().out.count("rows are tokenized already") == 2
+    assert capsys.readouterr().err.count("rows are tokenized already") == 2

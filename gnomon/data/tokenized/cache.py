@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gnomon.data
-from gnomon.core.errors import RunError
+from gnomon.core.errors import DataError, RunError
 from gnomon.core.storage.digests import digest_of
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.leftovers import temporary_folder
@@ -32,6 +32,7 @@ from gnomon.data.tokenized.encode_source import SourceCounts, encode_source
 from gnomon.data.tokenized.example_file import ExampleFile
 
 LIMIT = 20 * 1024**3  # bytes of the cache; the least recently used entries are removed first
+_UNUSABLE = (DataError, OSError, ValueError, LookupError, TypeError)  # of an absent, damaged or other file
 ENCODERS = ("transformers", "tokenizers", "jinja2")  # libraries on which the tokens depend
 
 
@@ -69,7 +70,6 @@ def tokenize_source(
     """
     inputs = {
         "source": digest_source(path),
-        "name": str(path),  # messages about rejected rows have it
         "layout": [layout.name, layout.columns],
         "kind": kind.__name__,
         "tokenizer": tokenizer_digest(tokenizer),
@@ -79,7 +79,7 @@ def tokenize_source(
     }
     folder = cache_folder() / "tokens"
     entry = folder / f"{digest_of(inputs)}.json"
-    if (cached := _read(entry, inputs)) is not None:
+    if (cached := _read(entry, inputs, path)) is not None:
         return cached
     jobs = cores() if jobs is None else jobs
     try:
@@ -90,7 +90,8 @@ def tokenize_source(
                 kind, path, layout, tokenizer, max_tokens=max_tokens, out=out, jobs=jobs, facts=inputs
             )
             out.replace(entry.with_suffix(".arrow"))
-        write_json(entry, {"inputs": inputs, "counts": counts})
+        rows = [replace(row, where=row.where.removeprefix(str(path))) for row in counts.rejected]
+        write_json(entry, {"inputs": inputs, "counts": replace(counts, rejected=rows)})
     except OSError as error:
         raise RunError(
             f"the tokens of {path} cannot be written to {folder} ({error.strerror}); make room there, or set "
@@ -100,21 +101,21 @@ def tokenize_source(
     return TokenizedSource(ExampleFile(entry.with_suffix(".arrow")), counts, cached=False)
 
 
-def _read(entry: Path, inputs: dict[str, Any]) -> TokenizedSource | None:
-    """The entry if it is whole and has these inputs."""
+def _read(entry: Path, inputs: dict[str, Any], path: Path) -> TokenizedSource | None:
+    """The entry if it is whole and has these inputs; its rejected rows are positions in the source at `path`."""
     try:
         content, examples = read_json(entry), ExampleFile(entry.with_suffix(".arrow"))
         if content["inputs"] != inputs or examples.facts != inputs:
             return None
-        counts = content["counts"]
-        rejected = [RejectedRow(**row) for row in counts["rejected"]]
-        controls = ControlCounts()
-        controls.plain.update(counts["controls"]["plain"])
-        controls.ends = counts["controls"]["ends"]
+        facts, controls = content["counts"], ControlCounts()
+        rejected = [RejectedRow(f"{path}{row.pop('where')}", **row) for row in facts["rejected"]]
+        controls.plain.update(facts["controls"]["plain"])
+        controls.ends = facts["controls"]["ends"]
+        counts = SourceCounts(facts["rows"], rejected, controls)
         os.utime(entry)
-    except (OSError, ValueError, LookupError, TypeError):  # absent, damaged, or of another writer: encoded again
+    except _UNUSABLE:
         return None
-    return TokenizedSource(examples, SourceCounts(counts["rows"], rejected, controls), cached=True)
+    return TokenizedSource(examples, counts, cached=True)
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, ...]]:
@@ -124,7 +125,7 @@ def _entries(folder: Path) -> Iterator[tuple[Path, ...]]:
             continue
         try:
             own = digest_of(json.loads(entry.read_text(encoding="utf-8"))["inputs"]) == entry.stem
-        except (OSError, ValueError, LookupError, TypeError):
+        except _UNUSABLE:
             continue
         if own:
             yield entry, entry.with_suffix(".arrow")

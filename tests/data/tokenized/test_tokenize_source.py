@@ -42,7 +42,7 @@ ROWS: dict[type, list[dict[str, Any]]] = {
     Preference: [
         {"prompt": "a", "chosen": "one", "rejected": "two", "probability": 0.8, "margin": 1.5, "weight": 2.0},
         {"prompt": "b", "chosen": TALK, "rejected": "no"},
-        {"prompt": "a", "chosen": "same", "rejected": "same "},
+        {"prompt": "a", "chosen": "same", "rejected": "same<|im_end|>"},
         {"prompt": "a", "chosen": LONG, "rejected": "short"},
         {"prompt": "a", "chosen": "two", "rejected": "three"},
         {"prompt": "c", "chosen": "x<|im_end|>", "rejected": "y"},
@@ -88,7 +88,12 @@ def test_the_examples_are_those_of_the_encoding_in_memory(
 
 PAIRS = st.lists(
     st.builds(
-        lambda prompt, sides, weight: {"prompt": prompt, "chosen": sides[0], "rejected": sides[1], "weight": weight},
+        lambda prompt, sides, weight: {
+            "prompt": prompt,
+            "chosen": sides[0],
+            "rejected": sides[1],
+            "weight": weight,
+        },
         st.sampled_from("abc"),
         st.lists(st.sampled_from("uvwxyz"), min_size=2, max_size=2, unique=True),
         st.sampled_from([0.5, 1.0]),
@@ -143,10 +148,21 @@ def test_an_entry_is_used_only_for_the_same_data_limit_kind_and_template(
     assert not is_cached(limit=LIMIT - 1)
     other = copy.deepcopy(chat_tokenizer)
     assert is_cached(tokenizer=other)
-    other.chat_template = other.chat_template.replace("user", "user ")
+    other.chat_template += "{# changed #}"
     assert not is_cached(tokenizer=other)
     rows_file(*ROWS[Preference][1:])
     assert not is_cached()
+
+
+def test_the_same_content_at_another_path_is_found_with_its_own_positions(
+    rows_file: Callable[..., Path], chat_tokenizer: Any, tmp_path: Path
+) -> None:
+    path = rows_file(*ROWS[Preference])
+    tokenize_source(Preference, path, OWN, chat_tokenizer, LIMIT, 1)
+    copy_of = path.rename(tmp_path / "moved.jsonl")
+    moved = tokenize_source(Preference, copy_of, OWN, chat_tokenizer, LIMIT, 1)
+    assert moved.cached
+    assert [row.where for row in moved.counts.rejected] == [f"{copy_of}, line 3", f"{copy_of}, line 4"]
 
 
 @pytest.mark.parametrize("damage", ["cut short", "gone", "other inputs", "no JSON", "other columns"])
@@ -196,7 +212,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GNOMON_CACHE", str(tmp_path / "file"))
-    with pytest.raises(RunError, match="cannot be written to .*GNOMON_CACHE"):
+    with pytest.raises(RunError, match=r"cannot be written to .*GNOMON_CACHE"):
         tokenize_source(Preference, rows_file(*ROWS[Preference]), OWN, chat_tokenizer, LIMIT, 1)
 
 
@@ -205,10 +221,9 @@ def test_tokenizers_without_a_backend_are_digested_by_their_files(tmp_path: Path
 
     class InPython:
         chat_template = "{{ messages }}"
-        special_tokens_map = {"eos_token": "</s>"}
 
         def __init__(self, vocabulary: str):
-            self.vocabulary = vocabulary
+            self.vocabulary, self.special_tokens_map = vocabulary, {"eos_token": "</s>"}
 
         def save_pretrained(self, folder: Path) -> None:
             (folder / "vocab.txt").write_text(self.vocabulary)
