@@ -8,7 +8,7 @@ from dataclasses import replace
 from gnomon.core.errors import DataError
 from gnomon.data.batching import epoch_order
 from gnomon.data.encoding import Example
-from gnomon.data.tokenized.stored_examples import columns_of
+from gnomon.data.example_columns import columns_of
 
 ORDER = 2_000  # an "epoch" of its own, so that partners have nothing to do with the order of training
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnomon.data.encoding import Example, PairIndices, RankedIndices
-from gnomon.data.tokenized.columns import ExampleColumns
+from gnomon.data.example_columns import ExampleColumns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gnomon.data.batching import rows_by_weight
 from gnomon.data.encoding import Example
-from gnomon.data.tokenized.columns import ExampleColumns
+from gnomon.data.example_columns import ExampleColumns
 from gnomon.data.tokenized.example_file import ExampleFile
 
 
@@ -76,17 +76,3 @@ def _ambiguous_ids(files: Sequence[ExampleFile]) -> frozenset[str]:
             if prompts.setdefault(name, digest) != digest:
                 ambiguous.add(name)
     return frozenset(ambiguous)
-
-
-def columns_of(examples: Sequence[Example]) -> ExampleColumns:
-    """Collect the columns of examples; of stored ones without reading their tokens."""
-    if isinstance(examples, StoredExamples):
-        return examples.columns()
-    return ExampleColumns(
-        prompt_ids=[example.prompt_id for example in examples],
-        prompt_lengths=np.array([len(example.prompt) for example in examples], dtype=np.int64),
-        completion_counts=np.array([len(example.completions) for example in examples], dtype=np.int64),
-        completion_lengths=np.array(
-            [len(c) for example in examples for c in example.completions], dtype=np.int64
-        ),
-    )

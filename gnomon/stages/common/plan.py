@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gnomon.core.types import Prompt
 from gnomon.data.batching import pack_by_tokens
-from gnomon.data.tokenized.stored_examples import columns_of
+from gnomon.data.example_columns import columns_of
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN

@@ -25,8 +25,8 @@ from gnomon.core.lazy_sequence import LazySequence
 from gnomon.core.progress import console
 from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
+from gnomon.data.example_columns import columns_of
 from gnomon.data.mismatched_pairs import MismatchedPairs, mismatched_pairs
-from gnomon.data.tokenized.stored_examples import columns_of
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_incompatibility
 from gnomon.training.offline.reference_cache import ReferenceEvaluator

@@ -24,8 +24,8 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Prompt
 from gnomon.data.encoding import Example
+from gnomon.data.example_columns import columns_of
 from gnomon.data.templates.rendering import render_prompt
-from gnomon.data.tokenized.stored_examples import columns_of
 from gnomon.models.engine.lm_head import CHUNK
 from gnomon.models.engine.sequence_layout import branched_layout
 from gnomon.models.roles import Model, RewardModel

@@ -9,8 +9,9 @@ import pytest
 
 from gnomon.data.batching import rows_by_weight
 from gnomon.data.encoding import Example, PairIndices
+from gnomon.data.example_columns import columns_of
 from gnomon.data.tokenized.example_file import ExampleFile, example_writer, to_batch
-from gnomon.data.tokenized.stored_examples import StoredExamples, columns_of
+from gnomon.data.tokenized.stored_examples import StoredExamples
 
 PAIR = (PairIndices(0, 1, 0.9, 0.5, 1.0),)
 FIRST = [

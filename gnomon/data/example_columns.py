@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gnomon.data.encoding import Example
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,25 @@ class ExampleColumns:
     @property
     def _starts(self) -> NDArray[np.int64]:
         return np.cumsum(self.completion_counts) - self.completion_counts
+
+
+@runtime_checkable
+class HasColumns(Protocol):
+    """Examples that know their columns."""
+
+    def columns(self) -> ExampleColumns:
+        """Read the prompts' ids and all lengths."""
+
+
+def columns_of(examples: Sequence[Example]) -> ExampleColumns:
+    """Collect the columns of examples; of stored ones without reading their tokens."""
+    if isinstance(examples, HasColumns):
+        return examples.columns()
+    return ExampleColumns(
+        prompt_ids=[example.prompt_id for example in examples],
+        prompt_lengths=np.array([len(example.prompt) for example in examples], dtype=np.int64),
+        completion_counts=np.array([len(example.completions) for example in examples], dtype=np.int64),
+        completion_lengths=np.array(
+            [len(c) for example in examples for c in example.completions], dtype=np.int64
+        ),
+    )
