@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from gnomon.algorithms.contract import StepStatisticsAlgorithm, needs_step_statistics
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
-from gnomon.core.lazy_sequence import LazySequence
 from gnomon.core.progress import console
 from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
@@ -29,6 +28,7 @@ from gnomon.data.example_columns import columns_of
 from gnomon.data.mismatched_pairs import MismatchedPairs, mismatched_pairs
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_incompatibility
+from gnomon.training.offline.lazy_sequence import LazySequence
 from gnomon.training.offline.reference_cache import ReferenceEvaluator
 from gnomon.training.runtime.checkpoints import describe_prompts
 from gnomon.training.runtime.loop import TrainingLoop
