@@ -13,6 +13,7 @@ from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
 from gnomon.core.ranges import Range
+from gnomon.data.reading.counting import counted
 
 JOBS = Range("it counts processes", ge=1, le=4096)
 ROWS = Range("it counts records", ge=0, le=10**9)
@@ -299,4 +300,4 @@ def render(
     elif html is None:
         show(result)
     else:
-        typer.echo(f"{len(result.records):,} rows in {html}")
+        typer.echo(f"{counted(len(result.records), 'rows')} in {html}")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import atomically, to_json
+from gnomon.core.types import RatedText
 from gnomon.data.formats.own_layout import GNOMON
+from gnomon.data.formats.record_parts import parts_of
 from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
 from gnomon.data.output_file import check_output
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import kind_of_file, unread_keys
 from gnomon.data.record_rows import record_row
@@ -31,6 +34,7 @@ class Conversion:
         written: number of rows written.
         rejected: number of rows that were not used, by the reason; the file has each with its position.
         unread: keys that were not read.
+        left_out: number of rows written without a part of their record that the format has no place for.
         rejected_file: the file of these rows; `None` if all rows were used.
     """
 
@@ -39,14 +43,21 @@ class Conversion:
     rejected: Counter[str]
     unread: tuple[str, ...]
     rejected_file: Path | None
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def sentence(self, out: Path) -> str:
         """The result in words."""
-        lines = [f"{self.written:,} {NAMES[self.kind]} in {out}"]
+        lines = [f"{counted(self.written, NAMES[self.kind])} in {out}"]
         if self.rejected_file:
             why, count = self.rejected.most_common(1)[0]
-            more = f"; the most frequent reason, {count:,} times: {why}" if len(self.rejected) > 1 else f": {why}"
-            lines.append(f"{self.rejected.total():,} rows not used, listed in {self.rejected_file}{more}")
+            most = f"; the most frequent reason, {counted(count, 'times')}: {why}"
+            more = most if len(self.rejected) > 1 else f": {why}"
+            lines.append(
+                f"{counted(self.rejected.total(), 'rows')} not used, listed in {self.rejected_file}{more}"
+            )
+        if self.left_out:
+            parts = ", ".join(f"{part} in {counted(n, 'rows')}" for part, n in self.left_out.most_common())
+            lines.append(f"left out, since the format has no place for them: {parts}")
         if self.unread:
             lines.append(f"keys not read: {', '.join(self.unread)}")
         return "\n".join(lines)
@@ -69,11 +80,11 @@ def convert_file(
         DataError: the file cannot be read, or no row of it can be written.
     """
     kind = kind_of_file(path, layout=layout)
-    write = writer_of(to, kind)
+    write, kept = writer_of(to, kind)
     rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
     for file in (out, rejected_file):
         check_output(file, path, overwrite=overwrite)
-    written, rejected, keys = 0, Counter[str](), KeysRead()
+    written, rejected, left_out, keys = 0, Counter[str](), Counter[str](), KeysRead()
     with contextlib.ExitStack() as stack:
         rejects: BinaryIO | None = None
         file_out = stack.enter_context(atomically(out))
@@ -83,6 +94,8 @@ def convert_file(
                     raise record
                 _write(file_out, write(record))
                 written += 1
+                if kept is not None:
+                    left_out.update(part for part in parts_of(record) if part not in kept)
             except DataError as error:
                 reason = str(error).removeprefix(f"{path}, {where}: ")
                 rejected[reason] += 1
@@ -93,17 +106,19 @@ def convert_file(
             raise DataError(f"{path}: no row can be written as {to}; {why}")
     if not rejected and overwrite:
         rejected_file.unlink(missing_ok=True)
-    return Conversion(kind, written, rejected, unread_keys(keys), rejected_file if rejected else None)
+    return Conversion(kind, written, rejected, unread_keys(keys), rejected_file if rejected else None, left_out)
 
 
-def writer_of(name: str, kind: type) -> Callable[[Any], dict[str, Any]]:
-    """Return the function that writes a record of a kind in a format.
+def writer_of(name: str, kind: type) -> tuple[Callable[[Any], dict[str, Any]], Set[str] | None]:
+    """Return the function that writes a record of a kind in a format, and the parts of records that it keeps.
+
+    Gnomon's own layout has no such parts, `None`: it keeps all of a record.
 
     Raises:
         ConfigError: there is no such format, or it holds no records of the kind.
     """
     if name == GNOMON:
-        return record_row
+        return record_row, None
     writable = {form.name: form.writes for form in all_formats().values() if form.writes}
     if name not in writable:
         problem = f"'{name}' is no format that can be written"
@@ -111,8 +126,11 @@ def writer_of(name: str, kind: type) -> Callable[[Any], dict[str, Any]]:
     form = find_format(name)
     if kind not in form.writes:
         held = " or ".join(NAMES[one] for one in form.writes)
-        raise ConfigError(f"--to {name}: {form.title} hold {held}, and the file holds {NAMES[kind]}.")
-    return form.write
+        problem = f"{form.title} hold {held}, and the file holds {NAMES[kind]}"
+        if kind is RatedText:
+            problem += "; where its answers are to be imitated, give --format prompt-response"
+        raise ConfigError(f"--to {name}: {problem}.")
+    return form.write, frozenset(form.keeps(kind))
 
 
 def _write(file: BinaryIO, row: dict[str, Any]) -> None:

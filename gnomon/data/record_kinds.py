@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +12,16 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
 from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.misspellings import is_misspelling
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, filled
 from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS, format_of
 
 KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
-OPTIONAL = {"weight", "margin", "probability", "system", "answer", "raters"}
+TELLING = {
+    "prompt", "messages", "completion", "chosen", "rejected", "completions", "label", "text", "ratings", "rating",
+}  # fmt: skip
+OPTIONAL = {"weight", "margin", "probability", "system", "answer", "rater", "raters", "tools"}
 
 
 def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:
@@ -129,13 +131,16 @@ def _check_no_answers(rows: Sequence[Mapping[str, Any] | DataError], path: Path)
 
 
 def unread_keys(keys: KeysRead) -> tuple[str, ...]:
-    """Return the keys of a file that were not read, each with the similar key that may have been meant."""
-    words = {word for row in EXPECTED.values() for word in re.findall(r'"(\w+)":', row)}
-    known = sorted((words | OPTIONAL) - keys.present.keys())
+    """Return the keys of a file that were not read, each with the key that it may misspell.
+
+    That is a key that no row has: one that would make the rows records of another kind, or an optional one that
+    was looked for in them.
+    """
+    missing = sorted((TELLING | (OPTIONAL & keys.read)) - keys.present.keys())
 
     def named(key: str) -> str:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-        return f"{key} (did you mean {near[0]}?)" if near else key
+        near = [word for word in missing if is_misspelling(key, word)]
+        return f"{key} (did you mean {near[0]}?)" if len(near) == 1 else key
 
     return tuple(named(f"{key:.60}") for key in keys.unread())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.progress import console
+from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import unread_keys
@@ -48,7 +49,7 @@ def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
         keys: which keys the rows hold, and which were read.
     """
     for reason, count in keys.unused.most_common(REASONS):
-        line = f"{path}: {count:,} rows are not used: {reason}"
+        line = f"{path}: {counted(count, 'rows')} {verb(count, 'are')} not used: {reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     names = ", ".join(unread_keys(keys))
     if names:
@@ -59,5 +60,5 @@ def report_keys(path: Path, kind: str, keys: KeysRead) -> None:
 def report_unused(path: Path, keys: KeysRead) -> None:
     """Print how many rows of a file hold nothing of what was read, by the reason."""
     for reason, count in keys.unused.most_common():
-        line = f"{path}: {count:,} {'row is' if count == 1 else 'rows are'} not used: {reason}"
+        line = f"{path}: {counted(count, 'rows')} {verb(count, 'are')} not used: {reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)

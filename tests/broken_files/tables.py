@@ -18,7 +18,7 @@ TABLES = (
         "a.csv",
         HEAD + b'a,Yes.\nx,"y\nmore\nb,Yes.\n',
         GOOD,
-        {"line 3": "not valid CSV", "line 4": "1 columns"},
+        {"line 3": "not valid CSV", "line 4": "1 column"},
     ),
     Broken(
         "too many columns",
@@ -32,7 +32,7 @@ TABLES = (
         "a.csv",
         HEAD + b"a,Yes.\nx\nb,Yes.\n",
         GOOD,
-        {"line 3": "1 columns, but the header has 2"},
+        {"line 3": "1 column, but the header has 2"},
     ),
     Broken(
         "a quote that is never closed",

@@ -141,7 +141,7 @@ def test_a_table_holds_numbers_truth_and_lists_as_text(tmp_path: Path) -> None:
 BROKEN: list[tuple[type, dict[str, object], str]] = [
     (Prompt, {"text": "Q"}, "no 'prompt' in it"),
     (Prompt, {"prompt": 3}, "3 is neither a text nor a JSON object"),
-    (Prompt, {"prompt": None}, "no 'prompt' in it"),
+    (Prompt, {"prompt": None}, "'prompt' is null"),
     (Prompt, {"prompt": " \n"}, "the prompt is empty"),
     (Prompt, {"prompt": []}, "the prompt ends before it starts"),
     (

@@ -13,6 +13,9 @@ from gnomon.core.types import Demonstration, Label, Preference
 from gnomon.data.inspection import inspect
 from gnomon.data.reported_rows import read_reported
 
+PAIR = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+
 
 def written(tmp_path: Path, *rows: object) -> Path:
     path = tmp_path / "rows.jsonl"
@@ -63,3 +66,22 @@ def test_a_command_reports_it_once(
 def test_no_line_is_printed_without_unread_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "print", lambda *_, **__: pytest.fail("nothing was left unread"))
     read_reported(Preference, written(tmp_path, {"prompt": "Q", "chosen": "a", "rejected": "b"}))
+
+
+@pytest.mark.parametrize(
+    ("row", "unread"),
+    [
+        ({"prompt": "Q", "completion": "A", "lable": True}, "lable (did you mean label?)"),
+        ({**PAIR, "probabilty": 0.9}, "probabilty (did you mean probability?)"),
+        ({"prompt": "Q", "response": "A", "wieght": 2}, "wieght (did you mean weight?)"),
+        ({**PAIR, "wieght": 2, "weight": 1}, "wieght"),
+        ({**PAIR, "ratings": [1]}, "ratings"),
+        ({"prompt": "Q", "completion": "A", "margn": 3}, "margn"),
+        ({"conversations": SHAREGPT, "message_id": 4}, "message_id"),
+        ({"conversations": SHAREGPT, "prompt_id": 4}, "prompt_id"),
+    ],
+)
+def test_a_similar_key_is_named_only_if_it_would_be_read_and_no_row_has_it(
+    tmp_path: Path, row: dict[str, Any], unread: str
+) -> None:
+    assert inspect(written(tmp_path, row)).unread == (unread,)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Prompt
-from gnomon.data.formats.contract import Format, carried, has_value, only_column
+from gnomon.data.formats.contract import Format, carried, has_value, only_column, source_column
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, listed, mapping, required, text
 
@@ -46,6 +46,8 @@ class Alpaca(Format):
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Put the instruction before the input, with a line break between them."""
         if row.get("instances") is None:
+            if not any(filled(row.get(key)) for key in INPUTS):
+                required(row, "instruction")
             rest = carried(row, kind, {"instruction", *INPUTS, *OUTPUTS})
             yield {**rest, **_converted(kind, row.get("instruction"), row)}
             return
@@ -73,5 +75,5 @@ def instruction_with_input(instruction: Any, row: Mapping[str, Any]) -> str:
 def _converted(kind: type, instruction: Any, row: Mapping[str, Any]) -> Row:
     own: Row = {"prompt": instruction_with_input(instruction, row)}
     if kind is Demonstration:
-        own["completion"] = required(row, only_column(row, OUTPUTS) or OUTPUTS[0])
+        own["completion"] = required(row, source_column(row, OUTPUTS))
     return own

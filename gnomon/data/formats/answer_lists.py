@@ -11,8 +11,8 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
 from gnomon.data.formats._conversations import is_answer_list, is_messages
-from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value
-from gnomon.data.formats.prompt_response import question_key
+from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value, source_column
+from gnomon.data.formats.prompt_response import QUESTIONS, question_key
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import listed, number, required
 
@@ -38,7 +38,7 @@ class AnswerLists(Format):
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row | DataError]:
         """Make all pairs; two equal answers are no pair."""
-        question = question_key(row) or "prompt"
+        question = source_column(row, QUESTIONS)
         chosen, rejected = (_answers(required(row, side), side) for side in SIDES)
         pairs = [(good, bad) for good in chosen for bad in rejected]
         count = sum(good != bad for good, bad in pairs)

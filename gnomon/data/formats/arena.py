@@ -10,8 +10,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, UnusedRow, has_value
 from gnomon.data.formats.judged_answers import preference
+from gnomon.data.formats.verdicts import side_of_model
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, truth
 
@@ -43,12 +45,11 @@ class ArenaBattles(Format):
         winner = row.get("winner")
         if not filled(winner):
             raise UnusedRow("the battle has no winner")
-        if not isinstance(winner, str) or winner not in WINNERS:
-            raise DataError(f"winner is {brief(winner)}, which is none of {', '.join(WINNERS)}")
+        share = _vote_for_a(winner, row)
         turn = row.get("turn")  # the one that was judged; the conversations of MT-bench go on after it
         end = 2 * turn if isinstance(turn, int) and turn > 0 else None
         sides = [_conversation(required(row, key), key)[:end] for key in ("conversation_a", "conversation_b")]
-        yield preference({}, sides[0], sides[1], WINNERS[winner])
+        yield preference({}, sides[0], sides[1], share)
 
 
 class ArenaVotes(Format):
@@ -74,6 +75,17 @@ class ArenaVotes(Format):
         yield preference({}, sides[0], sides[1], outcomes[0])
 
 
+def _vote_for_a(winner: Any, row: Mapping[str, Any]) -> float:
+    """Return the share of the vote for model A: a winner is a side, an outcome or the name of a model."""
+    if isinstance(winner, str) and winner in WINNERS:
+        return WINNERS[winner]
+    suffix = side_of_model(winner, row)
+    if suffix is None:
+        models = " or of the models" if has_value(row, "model_a", "model_b") else ""
+        raise DataError(f"winner is {brief(winner)}, which is none of {', '.join(WINNERS)}{models}")
+    return float(suffix == "a")
+
+
 def _conversation(value: Any, key: str) -> list[dict[str, Any]]:
     """Check a conversation's shape; what only describes a turn, such as the number of its tokens, is dropped."""
     turns = [mapping(turn) for turn in listed(value, key)]
@@ -81,12 +93,18 @@ def _conversation(value: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _interleaved(questions: list[Any], value: Any, key: str) -> list[dict[str, Any]]:
-    """Build a conversation. A model's `null` is an answer that never came: an empty one."""
+    """Build a conversation.
+
+    Raises:
+        DataError: a turn is null, an answer that never came, or the numbers of turns differ.
+    """
     answers = listed(value, key)
     if len(answers) != len(questions):
-        raise DataError(f"{key} has {len(answers)} turns, and prompt {len(questions)}")
+        raise DataError(f"{key} has {counted(len(answers), 'turns')}, and prompt {len(questions)}")
     turns: list[dict[str, Any]] = []
     for question, answer in zip(questions, answers, strict=True):
-        turns.append({"role": "user", "content": "" if question is None else question})
-        turns.append({"role": "assistant", "content": "" if answer is None else answer})
+        if question is None or answer is None:
+            raise DataError(f"a turn of {'prompt' if question is None else key} is null")
+        turns.append({"role": "user", "content": question})
+        turns.append({"role": "assistant", "content": answer})
     return turns

@@ -13,6 +13,7 @@ from gnomon.core.types import Preference, Ranking, RatedText
 from gnomon.data.formats.ballots import (
     Ballot,
     JudgedPrompt,
+    JudgedRows,
     pair_ballot,
     prompt_fields,
     ranked_ballot,
@@ -21,6 +22,7 @@ from gnomon.data.formats.ballots import (
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.judged_answers import finite
 from gnomon.data.formats.verdicts import answer_pair, vote_for_first
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required
 
@@ -40,12 +42,13 @@ class _Response(NamedTuple):
 _Questions = dict[str, list[_Response]]
 
 
-class Argilla(Format):
+class Argilla(JudgedRows, Format):
     """Records with responses to one question: a ranking, a choice or a rating. Only submitted responses count."""
 
     name = "argilla"
     title = "an Argilla export"
     kinds = (Preference, Ranking, RatedText)
+    annotated = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Fields beside responses; or columns that end in `.responses`; or columns that list users' values."""
@@ -121,7 +124,8 @@ def _columns(row: Mapping[str, Any], key: str) -> list[_Response]:
     users = listed(row.get(f"{key}.users") or [None] * len(values), f"{key}.users")
     states = listed(row.get(f"{key}.status") or [None] * len(values), f"{key}.status")
     if not len(values) == len(users) == len(states):
-        raise DataError(f"{key} has {len(values)} values, {len(users)} users and {len(states)} states")
+        counts = (counted(len(values), "values"), counted(len(users), "users"), counted(len(states), "states"))
+        raise DataError(f"{key} has {counts[0]}, {counts[1]} and {counts[2]}")
     return [
         _Response("" if user is None else str(user), value, state)
         for value, user, state in zip(values, users, states, strict=True)

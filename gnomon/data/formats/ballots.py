@@ -7,7 +7,7 @@ ties half; rankings are one for each annotator, with a weight of 1 over their nu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from gnomon.core.types import Preference, Ranking
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.judged_answers import SAME, ScoredAnswer, preference, ranking
 from gnomon.data.formats.question_columns import answer_column, has_question, question_of
-from gnomon.data.reading.readers import Row
+from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import text
 
 NOBODY = "nobody has judged it"
@@ -99,6 +99,10 @@ class JudgedPrompt:
         return {**self.prompt, "id": self.id, "text": answer, "ratings": ratings, "raters": raters}
 
 
+ScannedPrompt = tuple[str, JudgedPrompt | DataError]
+"""The position of a prompt in its file, and the judged prompt or the reason why there is none."""
+
+
 @runtime_checkable
 class AnnotatedFormat(Protocol):
     """A format whose rows have the judgements of single annotators."""
@@ -115,6 +119,35 @@ class AnnotatedFormat(Protocol):
             DataError: the row is damaged.
         """
         ...
+
+    def scan_judged(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedPrompt]:
+        """Yield the prompts of a file with all their judgements, each with its position, or a row's error.
+
+        Args:
+            kind: preferences, rankings or rated texts.
+            rows: all rows of the file.
+        """
+        ...
+
+
+class JudgedRows:
+    """A format whose rows each have all judgements of a prompt."""
+
+    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
+        """Return a row's prompt, answers and judgements, before they are counted."""
+        raise NotImplementedError
+
+    def scan_judged(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedPrompt]:
+        """Yield what `judged` returns for each row, or its error."""
+        for where, row in rows:
+            try:
+                if isinstance(row, DataError):
+                    raise row
+                judged = self.judged(kind, row)
+            except DataError as error:
+                yield where, error
+                continue
+            yield where, judged
 
 
 def ranked_ballot(annotator: str, names: list[list[str]], answers: Mapping[str, Any]) -> Ballot:

@@ -13,7 +13,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import Messages, answered, is_messages, most
-from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value
+from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value, source_column
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, required, text
 
@@ -63,8 +63,9 @@ class ChatML(Format):
             prompt, completion = _with_answer(required(row, "prompt"), text(row["completion"], "completion"))
             yield {**carried(row, kind, {"prompt", "completion"}), "prompt": prompt, "completion": completion}
         else:
-            turns = answered(row, _messages(required(row, key or "text")))
-            yield {**carried(row, kind, {key or "text"}), "messages": turns}
+            key = key or source_column(row, WHOLE)
+            turns = answered(row, _messages(required(row, key)))
+            yield {**carried(row, kind, {key}), "messages": turns}
 
 
 def is_chatml(value: Any) -> bool:

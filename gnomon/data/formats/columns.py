@@ -27,6 +27,13 @@ TARGETS = (
     "id", "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "text",
     "ratings", "rating", "rater", "raters", "weight", "margin", "probability", "answer",
 )  # fmt: skip
+SYNONYMS = {  # names that other layouts have for a key
+    "question": "prompt", "query": "prompt", "instruction": "prompt", "input": "prompt", "context": "prompt",
+    "response": "completion", "output": "completion", "reply": "completion", "generation": "completion",
+    "responses": "completions", "answers": "completions", "conversation": "messages", "conversations": "messages",
+    "score": "rating", "scores": "ratings", "annotator": "rater", "annotators": "raters", "good": "label",
+    "preferred": "chosen", "dispreferred": "rejected",
+}  # fmt: skip
 OPTIONAL_TARGETS = {"id", "system", "weight", "margin", "probability", "answer", "raters", "rater"}
 PIECE = re.compile(r"""(?:^|\.)(?P<key>[^.\[\]"]+)|\[(?P<index>-?\d+)\]|(?:^|\.)"(?P<quoted>[^"]+)\"""")
 Path_ = tuple[str | int, ...]
@@ -51,7 +58,9 @@ class Columns(Format):
             raise ConfigError("columns is empty; map a key to a column, as in prompt: question.")
         for key in mapping:
             if key not in TARGETS:
-                raise ConfigError(f"columns: '{key}' is no key of a record; {did_you_mean(str(key), TARGETS)}")
+                raise ConfigError(
+                    f"columns: '{key}' is no key of a record; {did_you_mean(str(key), TARGETS, SYNONYMS)}"
+                )
         self.values = {key: _value(spec, f"columns.{key}") for key, spec in mapping.items()}
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
@@ -62,7 +71,7 @@ class Columns(Format):
             if content is not None:
                 own[key] = content
             elif key not in OPTIONAL_TARGETS:
-                raise DataError(f"{key} is nothing: {value.describe()} is missing or empty")
+                raise DataError(f"{key} is nothing: {value.describe()} is missing or null")
         yield own
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats.ballots import JudgedPrompt, pair_ballot, task_id
+from gnomon.data.formats.ballots import JudgedPrompt, JudgedRows, pair_ballot, task_id
 from gnomon.data.formats.contract import Format
 from gnomon.data.formats.question_columns import RATERS, answer_cell, has_question, question_of
 from gnomon.data.formats.verdicts import answer_pair, vote_for_first
@@ -27,7 +27,7 @@ class AmbiguousCode(DataError):
     """A verdict that shows that the numbers of the whole file mean something else than beside it."""
 
 
-class AnswerComparison(Format):
+class AnswerComparison(JudgedRows, Format):
     """Two answers with one column with the verdict, or with one column for each annotator."""
 
     name = "comparison"
@@ -81,7 +81,7 @@ class AnswerComparison(Format):
             pair_ballot(
                 name if annotators else alone,
                 names,
-                vote_for_first(value, pair, name, zero_is_tie=bool(annotators)),
+                vote_for_first(value, pair, name, zero_is_tie=bool(annotators), models=row),
             )
             for name in columns
             for value in _verdicts(row, name)

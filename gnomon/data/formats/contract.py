@@ -45,6 +45,7 @@ class Format:
         writes: kinds of records that can be written in this layout.
         general: whether the layout is known by a few common names of columns only; it gives way to a specific
             one that a file has as well.
+        annotated: whether rows have judgements beside the columns of any other layout, which gives way.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Format:
     kinds: ClassVar[tuple[type, ...]]
     writes: ClassVar[tuple[type, ...]] = ()
     general: ClassVar[bool] = False
+    annotated: ClassVar[bool] = False
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Return why a row has this layout, as a clause for messages, or `None` if it has not.
@@ -63,6 +65,10 @@ class Format:
     def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
         """Return the kind that rows are read as where none is asked for."""
         return self.kinds[0]
+
+    def is_certain(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether rows that have this layout leave no other reading of another general one."""
+        return False
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row | DataError]:
         """Return a row's records of a kind as rows in Gnomon's own layout.
@@ -99,6 +105,14 @@ class Format:
                 continue
             yield from ((where, own) for own in converted)
 
+    def keeps(self, kind: type) -> Collection[str]:
+        """Return the parts of `formats.record_parts` that written rows of a kind have.
+
+        A conversion counts the records that lose another one. What changes the meaning of a record is refused by
+        `write` instead.
+        """
+        return ()
+
     def write(self, record: Any) -> Row:
         """Return a record of a kind in `writes` as a row of this layout.
 
@@ -119,7 +133,8 @@ def carried(row: Mapping[str, Any], kind: type, used: Collection[str]) -> Row:
         used: keys that the format converts.
     """
     rest = {key: value for key, value in row.items() if key not in used}
-    return {**rest, **{key: row.get(key) for key in (*EVERY_KIND, *KEYS_OF_KIND[kind]) if key in rest}}
+    parsed = {key: row.get(key) for key in (*EVERY_KIND, *KEYS_OF_KIND[kind]) if key not in used}
+    return {**rest, **{key: value for key, value in parsed.items() if key in rest}}
 
 
 def has_value(row: Mapping[str, Any], *keys: str) -> bool:
@@ -140,3 +155,25 @@ def only_column(row: Mapping[str, Any], names: Collection[str]) -> str | None:
     keys = [name for name in names if has_value(row, name)]
     keys = keys if len(keys) < 2 else [key for key in keys if filled(row.get(key))]
     return keys[0] if len(keys) == 1 else None
+
+
+def source_column(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return which of some names for the same content a row has.
+
+    Args:
+        row: a row of the file.
+        names: names of columns; the first is the usual one.
+
+    Returns:
+        The column with a value; without one, a column that is null, else the first name.
+
+    Raises:
+        DataError: several columns are filled.
+    """
+    column = only_column(row, names)
+    if column is not None:
+        return column
+    several = [name for name in names if filled(row.get(name))]
+    if several:
+        raise DataError(f"it has {' and '.join(several)}; map the right one with --columns")
+    return next((name for name in names if name in row), names[0])

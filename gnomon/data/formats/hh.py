@@ -11,12 +11,13 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Preference
-from gnomon.data.formats._written import check_preferred
+from gnomon.data.formats._written import check_no_tools, check_plain, check_preferred
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required, text
 
 TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
+TITLE = "HH transcripts"
 START = "\n\nAssistant:"
 ROLES = {"Human": "user", "Assistant": "assistant"}
 NAMES = {"user": "Human", "assistant": "Assistant"}
@@ -26,7 +27,7 @@ class HHTranscripts(Format):
     """Preferences between two transcripts that share their first turns."""
 
     name = "hh"
-    title = "Anthropic HH transcripts"
+    title = f"Anthropic {TITLE}"
     kinds = (Preference,)
     writes = (Preference,)
 
@@ -48,6 +49,7 @@ class HHTranscripts(Format):
     def write(self, record: Preference) -> Row:
         """Write both sides as whole transcripts."""
         check_preferred(record)
+        check_no_tools(record.prompt, TITLE)
         row = {}
         for side in ("chosen", "rejected"):
             completion = getattr(record, side)
@@ -84,8 +86,7 @@ def turns_of(transcript: str) -> list[dict[str, str]]:
 def _written(turn: Message) -> str:
     if turn.role not in NAMES:
         raise DataError(f"HH transcripts have no turns of the {turn.role}")
-    if turn.reasoning_content is not None:
-        raise DataError("HH transcripts have no reasoning")
+    check_plain(turn, TITLE)
     if TURN.search(turn.content):
         raise DataError("a turn has another turn's mark in it, Human: or Assistant: after an empty line")
     return f"\n\n{NAMES[turn.role]}: {turn.content}"

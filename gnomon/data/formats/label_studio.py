@@ -13,6 +13,7 @@ from gnomon.core.types import Preference, Ranking, RatedText
 from gnomon.data.formats.ballots import (
     Ballot,
     JudgedPrompt,
+    JudgedRows,
     pair_ballot,
     prompt_fields,
     ranked_ballot,
@@ -29,12 +30,13 @@ ITEM_TEXTS = ("body", "text", "html", "title")
 UNJUDGED = "nobody has annotated it"
 
 
-class LabelStudio(Format):
+class LabelStudio(JudgedRows, Format):
     """Tasks with annotations of several people; skipped ones do not count."""
 
     name = "label-studio"
     title = "a Label Studio export"
     kinds = (Preference, Ranking, RatedText)
+    annotated = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """`data` and `annotations`, which hold results."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
@@ -21,6 +21,7 @@ from gnomon.data.formats._conversations import Messages, is_messages, most
 from gnomon.data.formats._written import conversation_of, final_answer, strength, tools_column
 from gnomon.data.formats.alpaca import INPUTS, instruction_with_input
 from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.record_parts import STRENGTH
 from gnomon.data.formats.sharegpt import has_turns, message_of, turns_of, written_turns
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
@@ -83,6 +84,10 @@ class LlamaFactory(Format):
             yield {**rest, "messages": turns}
         else:
             yield {**rest, "prompt": turns[:-1], "completion": turns[-1:], "label": required(row, "kto_tag")}
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Columns for the strength."""
+        return STRENGTH
 
     def write(self, record: Any) -> Row:
         """Write a conversation, its system message in a column, and the answers beside it."""

@@ -9,7 +9,7 @@ https://github.com/hiyouga/LLaMA-Factory, src/llamafactory/v1/utils/types.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
@@ -17,6 +17,7 @@ from gnomon.core.types import Demonstration, Message, Preference
 from gnomon.data.formats._conversations import Messages, answered, is_messages, most
 from gnomon.data.formats._written import strength, turns_of_completion
 from gnomon.data.formats.contract import Format, UnusedRow, carried
+from gnomon.data.formats.record_parts import CALL_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.formats.sharegpt import calls_of
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row
@@ -71,6 +72,10 @@ class LlamaFactoryV1(Format):
                 "completion": [_marked(*pair) for pair in zip(turns[start:end], learned[start:end], strict=True)],
                 "weight": whole * one,
             }
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Columns for the strength, and links between calls and results in the messages."""
+        return {CALL_IDS, RESULT_NAMES, *STRENGTH}
 
     def write(self, record: Demonstration | Preference) -> Row:
         """Write whole conversations; only the turns that are learned have a weight."""
@@ -145,10 +150,16 @@ def _marked(turn: dict[str, Any], learned: bool) -> dict[str, Any]:
     return {**turn, "train": False} if turn["role"] == "assistant" and not learned else turn
 
 
+def _flat(call: Mapping[str, Any]) -> Row:
+    """Return a call with its name, its arguments, and its id, which LLaMA-Factory passes over."""
+    own = {"id": call["id"]} if "id" in call else {}
+    return {**call["function"], **own}
+
+
 def _written(turn: Message, weight: float) -> Row:
     row = message_row(turn)
     parts = [{"type": "reasoning", "value": row.pop("reasoning_content")}] if turn.reasoning_content else []
-    calls = [call["function"] for call in row.pop("tool_calls", [])]
+    calls = [_flat(call) for call in row.pop("tool_calls", [])]
     if filled(turn.content) or not (parts or calls):
         parts.append({"type": "text", "value": turn.content})
     parts += [{"type": "tool_call", "value": json.dumps(call, ensure_ascii=False)} for call in calls]

@@ -1,6 +1,8 @@
 """OpenAssistant: trees of messages with ranked replies, one message a row or one tree a row.
 
-Every message of a prompter with two or more ranked replies is the end of a prompt, at any depth.
+Every message of a prompter with two or more ranked replies is the end of a prompt, at any depth. As in
+OpenAssistant's own loader and export tool, trees that are not ready for export are left out, and messages that
+are deleted, that reviewers rejected, or that a model wrote, each with all that follows it.
 Köpf et al. 2023, arXiv 2304.07327; https://projects.laion.ai/Open-Assistant/docs/data/schemas
 """
 
@@ -21,7 +23,13 @@ from gnomon.data.reading.row_fields import brief, filled, listed, mapping, requi
 ROLES = {"prompter": "user", "assistant": "assistant"}
 FEW = "it has fewer than two ranked replies"
 UNRANKED = "it is a reply without a rank, or the only one with a rank"
-DELETED = "it, or a message before it, is deleted"
+NO_RANKING = "none of its messages has two ranked replies"
+READY = "ready_for_export"
+FAULTS = (  # columns of a message, the value for which it is left out, and the reason
+    ("deleted", True, "is deleted"),
+    ("review_result", False, "was rejected by its reviewers"),
+    ("synthetic", True, "is synthetic: a model wrote it"),
+)
 
 
 class OpenAssistantMessages(Format):
@@ -85,21 +93,24 @@ class OpenAssistantTrees(Format):
             return "prompt is a message with replies"
         return None
 
-    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
-        """Collect the rankings or pairs of the whole tree."""
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row | DataError]:
+        """Collect the rankings or pairs of the whole tree; a message that is left out stands as its reason."""
+        if fault := _tree_fault(row):
+            raise UnusedRow(fault)
         root = _nested(mapping(required(row, "prompt")))
-        rows: list[Row] = []
+        rows: list[Row | DataError] = []
         stack: list[tuple[_Message, list[dict[str, str]]]] = [(root, [])]
         while stack:
             message, before = stack.pop()
-            if message.deleted:
+            if message.fault:
+                rows.append(UnusedRow(f"a message of the tree {message.fault}; it and its replies are left out"))
                 continue
             turns = [*before, message.turn()]
             with contextlib.suppress(UnusedRow):  # a message without ranked replies, as at the end of a thread
                 rows += _judged(kind, message, turns)
             stack.extend((reply, turns) for reply in reversed(message.replies))
         if not rows:
-            raise UnusedRow("none of its messages has two ranked replies")
+            raise UnusedRow(NO_RANKING)
         return rows
 
 
@@ -114,7 +125,7 @@ class _Message:
     role: str
     text: str
     rank: float | None
-    deleted: bool
+    fault: str
     replies: list[_Message] = field(default_factory=list)
 
     def turn(self) -> dict[str, str]:
@@ -123,9 +134,7 @@ class _Message:
     @property
     def ranked(self) -> list[_Message]:
         """The assistant's replies that can be ranked."""
-        return [
-            one for one in self.replies if one.role == "assistant" and one.rank is not None and not one.deleted
-        ]
+        return [one for one in self.replies if one.role == "assistant" and one.rank is not None and not one.fault]
 
 
 def _message(where: str, row: Mapping[str, Any]) -> _Message:
@@ -143,8 +152,24 @@ def _message(where: str, row: Mapping[str, Any]) -> _Message:
         ROLES[role],
         text(required(row, "text")),
         finite(rank, "rank") if filled(rank) and rank == rank else None,
-        filled(row.get("deleted")) and truth(row["deleted"], "deleted"),
+        _tree_fault(row) or _fault(row),
     )
+
+
+def _tree_fault(row: Mapping[str, Any]) -> str:
+    """Return why a tree is left out; "" for one that is used, or whose state is not known."""
+    state = row.get("tree_state")
+    ready = not filled(state) or state != state or state == READY  # a table may hold NaN
+    return "" if ready else f"its tree is not ready for export: tree_state is {brief(state)}"
+
+
+def _fault(row: Mapping[str, Any]) -> str:
+    """Return why a message is left out, as the end of a clause; "" for one that is used."""
+    for key, bad, fault in FAULTS:
+        value = row.get(key)
+        if filled(value) and value == value and truth(value, key) is bad:
+            return fault
+    return ""
 
 
 def _name(row: Mapping[str, Any], key: str) -> str:
@@ -182,16 +207,17 @@ def _scan_tree(kind: type, tree: dict[str, _Message]) -> Iterator[ScannedRow]:
         if message.parent and message.parent in tree:
             tree[message.parent].replies.append(message)
     reached: set[str] = set()
-    stack: list[tuple[_Message, list[dict[str, str]], bool]] = [(root, [], False) for root in reversed(roots)]
+    stack: list[tuple[_Message, list[dict[str, str]], str]] = [(root, [], "") for root in reversed(roots)]
     outcomes: dict[str, list[Row | DataError]] = {}
     used: set[str] = set()
     while stack:
         message, before, gone = stack.pop()
         reached.add(message.id)
-        turns, gone = [*before, message.turn()], gone or message.deleted
+        turns, gone = [*before, message.turn()], gone or message.fault
         stack.extend((reply, turns, gone) for reply in reversed(message.replies))
         if gone:
-            outcomes[message.id] = [UnusedRow(DELETED)]
+            whole = gone if gone.startswith("its tree") else f"it, or a message before it, {gone}"
+            outcomes[message.id] = [UnusedRow(whole)]
             continue
         try:
             outcomes[message.id] = list(_judged(kind, message, turns))

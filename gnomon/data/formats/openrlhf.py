@@ -8,14 +8,15 @@ https://github.com/OpenRLHF/OpenRLHF, openrlhf/datasets/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Preference, Prompt
 from gnomon.data.formats._conversations import answered, is_messages, most
 from gnomon.data.formats._written import check_no_tools, message_rows, strength, turns_of_completion
-from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.contract import Format, carried, has_value, source_column
+from gnomon.data.formats.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required
 
@@ -52,7 +53,7 @@ class OpenRLHF(Format):
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Rename the columns; `label` is the known answer of a prompt."""
-        source = next((key for key in INPUTS if has_value(row, key)), "input")
+        source = next((key for key in INPUTS if has_value(row, key)), None) or source_column(row, INPUTS[::-1])
         content = required(row, source)
         if kind is Prompt:
             answer = row.get("label")
@@ -68,6 +69,10 @@ class OpenRLHF(Format):
             yield {**carried(row, kind, {source, "output"}), "messages": answered(row, content)}
         else:
             raise DataError(f"{source} has no answer; a demonstration has an output")
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Columns for the strength; prompts alone have an id and a known answer."""
+        return {CALL_IDS, RESULT_NAMES, *STRENGTH, *([PROMPT_IDS, ANSWERS] if kind is Prompt else [])}
 
     def write(self, record: Any) -> Row:
         """Write messages; an answer of several turns goes under `input` whole, for OpenRLHF's `multiturn`."""

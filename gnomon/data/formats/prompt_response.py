@@ -11,7 +11,7 @@ from typing import Any
 
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import is_answer_list, most
-from gnomon.data.formats.contract import Format, carried, only_column
+from gnomon.data.formats.contract import Format, carried, only_column, source_column
 from gnomon.data.formats.hh import is_open_transcript
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required
@@ -53,14 +53,14 @@ class PromptResponse(Format):
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Rename the columns."""
-        question = question_key(row) or "prompt"
+        question = source_column(row, QUESTIONS)
         if kind is Prompt:  # the response stays, for a reward that compares with it
             yield {**carried(row, kind, {question}), "prompt": required(row, question)}
         elif kind is Preference:
             sides = {side: required(row, side) for side in ("chosen", "rejected")}
             yield {**carried(row, kind, {question, *sides}), "prompt": required(row, question), **sides}
         else:
-            answer = answer_key(row) or "response"
+            answer = answer_key(row) or source_column(row, ANSWERS)
             own = {"prompt": required(row, question), "completion": required(row, answer)}
             yield {**carried(row, kind, {question, answer}), **own}
 

@@ -16,6 +16,14 @@ RATERS = ("rater", "annotator", "worker_id", "annotator_id", "rater_id", "raters
 ANSWERS = ("response", "completion", "answer", "output", "reply", "generation")
 
 
+RATINGS = ("rating", "score", "likert", "stars", "overall_rating", "human_rating", "quality", "ratings", "scores")
+
+
+def rating_column(row: Mapping[str, Any]) -> str | None:
+    """Return the first column with a rating, or with a list of several raters'; `None` if there is none."""
+    return next((name for name in RATINGS if filled(row.get(name))), None)
+
+
 def has_question(row: Mapping[str, Any]) -> bool:
     """Return whether a row has a column with a prompt."""
     return any(filled(row.get(name)) for name in QUESTIONS)
@@ -32,8 +40,9 @@ def question_of(row: Mapping[str, Any]) -> Row:
     """
     name = next((name for name in QUESTIONS if filled(row.get(name))), None)
     if name is None:
-        required({key: value for key, value in row.items() if key != "prompt"}, "prompt")
-    value = row[str(name)]
+        required(row, *(one for one in QUESTIONS if one in row), "prompt")
+        raise DataError("the prompt is empty")
+    value = row[name]
     if name == "instruction" and filled(row.get("input")):
         value = f"{value}\n{row['input']}"
     own: Row = {"prompt": _turns(value)}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label, RatedText
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, UnusedRow, has_value
 from gnomon.data.formats.judged_answers import finite
-from gnomon.data.formats.question_columns import RATERS, answer_column, has_question, question_of
+from gnomon.data.formats.question_columns import RATERS, answer_column, has_question, question_of, rating_column
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, text
 
-RATINGS = ("rating", "score", "likert", "stars", "overall_rating", "human_rating", "quality", "ratings", "scores")
 LIKERT = {  # five points, worst first
     word: float(points)
     for words in (
@@ -46,17 +46,28 @@ class RatedAnswers(Format):
     general = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
-        """One answer and a rating, under other keys than Gnomon's own."""
-        answer, column = answer_column(row), _rating_column(row)
-        if answer in (None, "completion") or column is None or not isinstance(row[str(answer)], str):
-            return None  # a completion with a rating has Gnomon's own layout, of demonstrations
+        """One answer and a rating, and no label."""
+        answer, column = answer_column(row), rating_column(row)
+        if answer is None or column is None or not isinstance(row[answer], str):
+            return None
+        if answer == "completion" and has_value(row, "label", "good"):
+            return None
         value = row[column]
         rated = all(_is_rating(one) for one in (value if isinstance(value, list) else [value]))
         return f"{answer} has a {column}" if rated else None
 
+    def is_certain(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether each row has an answer with a number, and none a label."""
+        return all(
+            self.evidence(row) is not None
+            and _is_number(row[str(rating_column(row))])
+            and not has_value(row, "label", "good")
+            for row in rows
+        )
+
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Read the ratings as numbers; words of a five-point scale are 1 to 5."""
-        answer, column = answer_column(row), _rating_column(row)
+        answer, column = answer_column(row), rating_column(row)
         if answer is None:
             raise DataError("it has no single column with an answer")
         if column is None:
@@ -72,7 +83,7 @@ class RatedAnswers(Format):
         ratings = [_rating(one, column) for one in value]
         raters = rater if isinstance(rater, list) else [None] * len(ratings)
         if len(raters) != len(ratings):
-            raise DataError(f"it has {len(ratings)} ratings and {len(raters)} raters")
+            raise DataError(f"it has {counted(len(ratings), 'ratings')} and {counted(len(raters), 'raters')}")
         if not filled(row.get("id")):
             raise DataError(f"{column} is a list, and the answer has no id; give each answer an id of its own")
         yield {**own, "id": row["id"], "ratings": ratings, **({"raters": raters} if rater is not None else {})}
@@ -109,16 +120,16 @@ class Thumbs(Format):
             raise DataError("it has no single column with an answer, and no messages")
 
 
-def _rating_column(row: Mapping[str, Any]) -> str | None:
-    return next((name for name in RATINGS if filled(row.get(name))), None)
-
-
 def _is_rating(value: Any) -> bool:
     try:
         _rating(value, "")
     except DataError:
         return False
     return True
+
+
+def _is_number(value: Any) -> bool:
+    return _is_rating(value) and " ".join(str(value).lower().split()) not in LIKERT
 
 
 def _rating(value: Any, column: str) -> float:

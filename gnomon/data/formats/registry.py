@@ -17,9 +17,16 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.data import formats
 from gnomon.data.formats.columns import Columns
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.own_layout import GNOMON, OwnPrompts
+from gnomon.data.formats.own_layout import GNOMON, OwnAnswers, OwnPrompts
 
-NO_FORMATS = ("contract", "registry", "columns", "proposal", "own_layout")  # files of this folder that hold none
+NO_FORMATS = (
+    "contract",
+    "registry",
+    "columns",
+    "proposal",
+    "own_layout",
+    "record_parts",
+)  # files of this folder that hold none
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,9 @@ def recognize(
 ) -> Recognized | None:
     """Return the published format that at least half of some rows have; `None` if it is Gnomon's own or unknown.
 
-    A general format counts only where no specific one matches. Where Gnomon's own layout fits as well, it is
-    one of the readings; it wins where it holds every wanted kind.
+    A general format counts only where no specific one matches, and gives way to one that is certain of all rows;
+    every other one gives way to an export of annotations, which has its columns too.
+    Where Gnomon's own layout fits as well, it is one of the readings; it wins where it holds every wanted kind.
 
     Args:
         rows: the first rows of a file.
@@ -119,13 +127,14 @@ def recognize(
     Raises:
         DataError: the rows have several formats that differ.
     """
-    matches = [
-        match for one in (*all_formats().values(), OwnPrompts()) if (match := _match(one, rows)) is not None
-    ]
+    known = (*all_formats().values(), OwnPrompts(), OwnAnswers())
+    matches = [match for one in known if (match := _match(one, rows)) is not None]
     matches = [match for match in matches if not match.format.general] or matches
     if kinds is not None:
         held = [match for match in matches if set(match.format.kinds) & set(kinds)]
         matches = held or [match for match in matches if not match.format.general]
+    matches = [match for match in matches if match.format.annotated] or matches
+    matches = [match for match in matches if match.format.is_certain(rows)] or matches
     own = next((match for match in matches if match.format.name == GNOMON), None)
     if own is not None and (matches == [own] or (kinds is not None and {*kinds} <= {*own.format.kinds})):
         return None

@@ -6,7 +6,7 @@ https://github.com/lm-sys/FastChat reads and writes the same layout.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gnomon.core.types import Demonstration, Message
 from gnomon.data.formats._conversations import answered
 from gnomon.data.formats._written import check_plain, conversation_of, strength, tools_column
 from gnomon.data.formats.contract import Format, carried, has_value
+from gnomon.data.formats.record_parts import STRENGTH
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
 
@@ -56,6 +57,10 @@ class ShareGPT(Format):
         """Rename the turns' keys and roles."""
         messages = turns_of(required(row, "conversations"), "conversations")
         yield {**carried(row, kind, {"conversations"}), "messages": answered(row, messages)}
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Columns for the strength."""
+        return STRENGTH
 
     def write(self, record: Demonstration) -> Row:
         """Write prompt and completion as one conversation, every answer of which is learned."""

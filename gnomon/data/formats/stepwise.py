@@ -8,6 +8,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label
 from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, listed, required, text, truth
 
@@ -34,7 +35,7 @@ class StepwiseLabels(Format):
         steps = [text(one, "completions") for one in listed(required(row, "completions"), "completions")]
         labels = listed(required(row, "labels"), "labels")
         if len(steps) != len(labels):
-            raise DataError(f"it has {len(steps)} completions and {len(labels)} labels")
+            raise DataError(f"it has {counted(len(steps), 'completions')} and {counted(len(labels), 'labels')}")
         prompt = {key: row[key] for key in ("prompt", "system") if filled(row.get(key))}
         required(prompt, "prompt")
         rows = [

@@ -6,7 +6,7 @@ https://huggingface.co/docs/trl/dataset_formats
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
@@ -14,6 +14,7 @@ from gnomon.core.types import Completion, Demonstration, Label, Preference, Prom
 from gnomon.data.formats._conversations import most
 from gnomon.data.formats._written import message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried
+from gnomon.data.formats.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.reading.messages import context_row
 from gnomon.data.reading.readers import Row
 
@@ -43,6 +44,10 @@ class TRL(Format):
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
         """Return the row as it is."""
         yield {**carried(row, kind, COLUMNS), **{key: row.get(key) for key in COLUMNS if key in row}}
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Columns for all but the ids and sources of texts; prompts alone have an id."""
+        return {ANSWERS, CALL_IDS, RESULT_NAMES, *STRENGTH, *([PROMPT_IDS] if kind is Prompt else [])}
 
     def write(self, record: Any) -> Row:
         """Write messages; margins, probabilities and weights are columns, of which TRL reads `margin`."""

@@ -21,6 +21,7 @@ STEMS = (
 SUFFIXES = (("1", "2"), ("0", "1"), ("a", "b"))
 NEXT = {"1": "3", "0": "2", "a": "c"}  # the suffix of a third answer
 COLUMN = re.compile(rf"({'|'.join(STEMS)})([ _-]?)([a-z0-9])", re.IGNORECASE)
+MODEL = re.compile(r"model[ _-]?([a-z0-9])(?:[ _-]?name)?", re.IGNORECASE)
 TIES = frozenset({
     "tie", "ties", "tied", "draw", "same", "equal", "both", "neither", "no preference", "both good", "both bad",
     "bothbad", "tie (bothbad)", "tie (both bad)", "[[c]]", "=",
@@ -54,7 +55,31 @@ def answer_pair(row: Mapping[str, Any]) -> AnswerPair | None:
     return pairs[0] if len(pairs) == 1 else None
 
 
-def vote_for_first(value: Any, pair: AnswerPair, key: str, *, zero_is_tie: bool = False) -> float:
+def side_of_model(value: Any, row: Mapping[str, Any]) -> str | None:
+    """Return the suffix of the column whose model a verdict names, such as `a` for `model_a`.
+
+    Args:
+        value: the verdict.
+        row: the row, with the names of the models beside it.
+
+    Returns:
+        The suffix in lower case; `None` if no column, or more than one, has the verdict as its model.
+    """
+    if not isinstance(value, str) or not value.strip():
+        return None
+    columns = {name: match[1].lower() for name in row if (match := MODEL.fullmatch(str(name)))}
+    suffixes = {suffix for name, suffix in columns.items() if row.get(name) == value}
+    return suffixes.pop() if len(suffixes) == 1 else None
+
+
+def vote_for_first(
+    value: Any,
+    pair: AnswerPair,
+    key: str,
+    *,
+    zero_is_tie: bool = False,
+    models: Mapping[str, Any] | None = None,
+) -> float:
     """Return the vote that a verdict is: 1 for the first answer, 0 for the second, 0.5 for a tie.
 
     Args:
@@ -62,17 +87,35 @@ def vote_for_first(value: Any, pair: AnswerPair, key: str, *, zero_is_tie: bool 
         pair: the columns of the answers.
         key: column of the verdict, for messages.
         zero_is_tie: whether 0 is a tie beside answers 1 and 2.
+        models: the row, whose columns such as `model_a` have names of models that the verdict may be.
 
     Raises:
-        DataError: the verdict is not known.
+        DataError: the verdict is not known, or means both answers.
     """
-    vote = _by_number(value, pair, zero_is_tie)
-    vote = _by_word(value, pair) if vote is None else vote
+    vote = known_vote(value, pair, zero_is_tie=zero_is_tie)
+    suffix = None if models is None else side_of_model(value, models)
+    if suffix in pair.suffixes:
+        by_model = float(suffix == pair.suffixes[0])
+        if vote not in (None, by_model):
+            raise DataError(f"{key} is {brief(value)}, which is one answer's model and the name of the other")
+        vote = by_model
     if vote is None:
         raise DataError(
             f"{key} is {brief(value)}, which is no verdict between {pair.first} and {pair.second}; a tie is 'tie'"
         )
     return vote
+
+
+def known_vote(value: Any, pair: AnswerPair, *, zero_is_tie: bool = False) -> float | None:
+    """Return the vote of a number or a word as `vote_for_first` does; `None` if it is no verdict.
+
+    Args:
+        value: the verdict.
+        pair: the columns of the answers.
+        zero_is_tie: whether 0 is a tie beside answers 1 and 2.
+    """
+    vote = _by_number(value, pair, zero_is_tie)
+    return _by_word(value, pair) if vote is None else vote
 
 
 def _by_number(value: Any, pair: AnswerPair, zero_is_tie: bool) -> float | None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from gnomon.data.inspection.inspect import Inspection
 from gnomon.data.inspection.outline import Outline
+from gnomon.data.reading.counting import counted, verb
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -112,9 +113,10 @@ def _of_the_file(inspection: Inspection) -> Iterator[Problem]:
         yield Problem("warning", f"every label is {'good' if labels[0] else 'bad'}: nothing can be compared")
     ties = sum(one.probability == 0.5 for one in outlines)
     if ties:
-        yield Problem("note", f"{ties:,} ties, which train with probability 0.5 for each side")
+        which = f"which {verb(ties, 'train')} with probability 0.5 for each side"
+        yield Problem("note", f"{counted(ties, 'ties')}, {which}")
     if inspection.unread:
         yield Problem("note", f"columns that are not used: {', '.join(inspection.unread)}")
     answers = sum(one.has_answer for one in outlines)
     if answers:
-        yield Problem("note", f"{answers:,} prompts with a known answer, which rewards compare with")
+        yield Problem("note", f"{counted(answers, 'prompts')} with a known answer, which rewards compare with")

@@ -16,6 +16,7 @@ from gnomon.data.inspection.facts import QUANTILES, facts, lengths
 from gnomon.data.inspection.inspect import Inspection
 from gnomon.data.inspection.outline import TOKENIZED, characters
 from gnomon.data.inspection.problems import problems
+from gnomon.data.reading.counting import counted
 from gnomon.data.records import NAMES, completions_of, prompt_of_record
 from gnomon.data.templates.rendering import render_prompt
 
@@ -71,7 +72,7 @@ def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:
 def short(text: str) -> str:
     """Format a text as one line of at most `LONGEST_TEXT` characters, with escapes for unprintable ones."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:LONGEST_TEXT])
-    return line + (f" … ({len(text):,} characters)" if len(text) > LONGEST_TEXT else "")
+    return line + (f" … ({counted(len(text), 'characters')})" if len(text) > LONGEST_TEXT else "")
 
 
 def as_text(inspection: Inspection, tokenizer: Any = None, rows: int = 3) -> str:

@@ -15,6 +15,7 @@ from gnomon.core.types import Preference
 from gnomon.data.pairs.comparisons import Comparisons, comparisons_of
 from gnomon.data.pairs.edges import EVEN, Edge, concluded, merged, without_cycles
 from gnomon.data.pairs.settings import PairSettings
+from gnomon.data.reading.counting import counted
 
 RATIO_BINS = 10  # of the absolute logarithm of the ratio of lengths
 
@@ -72,7 +73,7 @@ class PairResult:
         parts = {
             "too close": self.close,
             "of equal completions": self.equal,
-            "ties": self.ties,
+            "tie" if self.ties == 1 else "ties": self.ties,
             "in cycles": len(self.cycles),
             "beyond the most of a prompt": self.capped,
             "to balance lengths": self.unbalanced,
@@ -86,7 +87,8 @@ class PairResult:
             out: the file of the preferences.
         """
         before, after = self.longer_chosen
-        lines = [f"{len(self.preferences):,} preferences of {self.prompts:,} prompts in {out}"]
+        preferences = counted(len(self.preferences), "preferences")
+        lines = [f"{preferences} of {counted(self.prompts, 'prompts')} in {out}"]
         if self.concluded:
             lines.append(f"of them concluded from chains: {self.concluded:,}")
         if reasons := self.reasons():

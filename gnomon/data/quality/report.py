@@ -9,6 +9,7 @@ from typing import get_args
 
 from gnomon.core.types import UNWRITTEN
 from gnomon.data.quality.contract import Action, Part
+from gnomon.data.reading.counting import counted
 
 ROWS_NAMED = 20  # positions of found rows in the report; `flagged.jsonl` and `rejected.jsonl` have all
 PARTS: tuple[str, ...] = ("readable", *get_args(Part))
@@ -90,7 +91,7 @@ class CleanReport:
         """Format the report for reading."""
         lines = [
             f"{self.source}: {self.kind}",
-            f"{self.rows:,} rows = {self.clean:,} clean + {self.rejected:,} rejected",
+            f"{counted(self.rows, 'rows')} = {self.clean:,} clean + {self.rejected:,} rejected",
             "quality: " + f"{self.quality:.2f} = " + " × ".join(f"{n} {v:.2f}" for n, v in self.parts.items()),
         ]
         if self.unreadable:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, JsonText, Message, Prompt
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.messages import (
     context_fingerprint,
     fingerprint,
@@ -20,7 +21,7 @@ from gnomon.data.reading.messages import (
     text_of_turns,
     unmarked,
 )
-from gnomon.data.reading.row_fields import filled, identity, listed, mapping, name_of, required, text
+from gnomon.data.reading.row_fields import brief, filled, identity, listed, mapping, name_of, required, text
 from gnomon.data.reading.tools import template_kwargs_of, tools_of
 
 ASKING = ("user", "tool")  # roles whose turn calls for an answer
@@ -141,7 +142,8 @@ def completion_of(value: Any, prompt: Prompt | None = None, key: str = "completi
         return Completion(identity({}, value), text(value, key))
     if isinstance(value, list):
         if value and all(isinstance(one, str) for one in value):
-            raise DataError(f"{key} is a list of {len(value)} texts, where one text or messages are expected")
+            count = counted(len(value), "texts")
+            raise DataError(f"{key} is a list of {count}, where one text or messages are expected")
         return _answer(_without_prompt(messages(value, key), prompt))
     if _is_message(value):
         return _answer(messages([value]))
@@ -179,17 +181,29 @@ def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
 def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Completion]:
     """Parse a preference: the prompt, the chosen and the rejected completion.
 
-    Without `prompt`, both sides are whole conversations, and the messages that they share at the start are the
-    prompt.
+    Where both sides are whole conversations, the messages that they share at the start are the prompt; a `prompt`
+    beside them is the same, without its system message, or its first or last user's text.
     """
     refuse_columns(row)
     chosen, rejected = required(row, "chosen"), required(row, "rejected")
-    if row.get("prompt") is not None:
-        prompt = row_prompt(row)
-        return prompt, completion_of(chosen, prompt, "chosen"), completion_of(rejected, prompt, "rejected")
-    if not isinstance(chosen, list):
-        required(row, "prompt")
-    first, second = messages(listed(chosen, "chosen")), messages(listed(rejected, "rejected"))
+    if row.get("prompt") is None:
+        if not isinstance(chosen, list):
+            required(row, "prompt")
+        return _shared_prompt(row, messages(listed(chosen, "chosen")), messages(listed(rejected, "rejected")))
+    prompt = row_prompt(row)
+    if _are_turns(chosen) and _are_turns(rejected):
+        first, second = messages(chosen, "chosen"), messages(rejected, "rejected")
+        whole = _longer_prompt(prompt, first, second)
+        if whole is not None:
+            shared = _shared(first, second)
+            return whole, _answer(first[shared:]), _answer(second[shared:])
+    return prompt, completion_of(chosen, prompt, "chosen"), completion_of(rejected, prompt, "rejected")
+
+
+def _shared_prompt(
+    row: Mapping[str, Any], first: tuple[Message, ...], second: tuple[Message, ...]
+) -> tuple[Prompt, Completion, Completion]:
+    """Cut two conversations after the messages that they share."""
     shared = _shared(first, second)
     if same_turns(first, second):
         raise DataError("chosen and rejected are the same conversation")
@@ -197,6 +211,41 @@ def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Comple
         raise DataError("chosen and rejected share no prompt; start both with the same messages")
     prompt = with_tools(_prompt(_with_system(unmarked(first[:shared]), row_system(row)), {}), row)
     return prompt, _answer(first[shared:]), _answer(second[shared:])
+
+
+def _longer_prompt(prompt: Prompt, first: tuple[Message, ...], second: tuple[Message, ...]) -> Prompt | None:
+    """Return the prompt that two whole conversations share, where a row's own prompt is a part of it.
+
+    Args:
+        prompt: the row's own.
+        first: the one conversation.
+        second: the other.
+
+    Returns:
+        The prompt; `None` if the messages are answers alone, answers after exactly the row's prompt, or the same.
+
+    Raises:
+        DataError: the shared messages and the row's prompt disagree.
+    """
+    start = unmarked(first[: _shared(first, second)])
+    if not start or start[-1].role not in ASKING or not _without_prompt(start, prompt):
+        return None
+    own, turns = ([one for one in some if one.role != "system"] for some in (prompt.messages, start))
+    users = [one.content.strip() for one in turns if one.role == "user"]
+    part = len(own) == 1 and own[0].content.strip() in (users[:1] + users[-1:])
+    if not part and not same_turns(own, turns):
+        raise DataError(
+            f"the prompt, {brief(own[-1].content)}, is not the one that chosen and rejected start with, "
+            f"{brief(users[-1] if users else '')}; remove one of them"
+        )
+    system = next((one.content for one in prompt.messages if one.role == "system"), None)
+    computed = prompt.id == name_of(context_fingerprint(prompt))
+    whole = replace(prompt, messages=_with_system(start, system))
+    return replace(whole, id=name_of(context_fingerprint(whole))) if computed else whole
+
+
+def _are_turns(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
 
 
 def _is_message(value: Any) -> bool:

@@ -38,11 +38,18 @@ def filled(value: Any) -> bool:
 
 
 def required(row: Mapping[str, Any], *keys: str) -> Any:
-    """Return the value of the first of `keys` that the row has."""
+    """Return the value of the first of `keys` that the row has.
+
+    Raises:
+        DataError: it has none of them, or null in their place.
+    """
     for key in keys:
         value = row.get(key)
         if value is not None:
             return value
+    empty = next((key for key in keys if key in row), None)
+    if empty is not None:
+        raise DataError(f"'{empty}' is null")
     names = [str(key) for key, value in row.items() if filled(value)]
     more = f" and {len(names) - KEYS_NAMED} more" if len(names) > KEYS_NAMED else ""
     has = ", ".join(f"{name:.40}" for name in names[:KEYS_NAMED]) or "nothing"
@@ -236,6 +243,16 @@ class TrackedRow(dict[str, Any]):
         if isinstance(value, dict) and not isinstance(value, TrackedRow):
             return TrackedRow(value, self.keys_read, f"{self.path}{key}.")
         return value
+
+
+def with_cells(row: Mapping[str, Any], cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that has some cells alone; the keys that are read of it count as read in the whole row.
+
+    Args:
+        row: the whole row.
+        cells: the cells by key, perhaps decoded.
+    """
+    return TrackedRow(cells, row.keys_read, row.path) if isinstance(row, TrackedRow) else dict(cells)
 
 
 def note_unread(row: Mapping[str, Any], part: str) -> None:

@@ -11,6 +11,7 @@ from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.data.reading.containers.hub_datasets import hub_revision, is_hub_name
 from gnomon.data.reading.containers.recognition import BY_ENDING
 from gnomon.data.reading.content import data_suffix
+from gnomon.data.reading.side_files import without_side_files
 from gnomon.data.reading.standard_input import copy_of_pipe, is_pipe
 
 
@@ -33,14 +34,17 @@ def is_pattern(path: Path) -> bool:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files and folders that a source names, each once, sorted; none for pipes and the hub."""
+    """Return the files and folders that a source names, each once, sorted; none for pipes and the hub.
+
+    A pattern does not stand for the lists of rejected and flagged rows and the reports that Gnomon wrote.
+    """
     source, _ = locate(path)
     if not is_pattern(source):
         return [source] if os.path.exists(source) and not is_pipe(source) else []
     by_file: dict[str, str] = {}  # links may lead to the same file, with ** even in a circle
     for name in sorted(glob.glob(str(source), recursive=True)):
         by_file.setdefault(os.path.realpath(name), name)
-    return sorted(map(Path, by_file.values()))
+    return without_side_files(source, sorted(map(Path, by_file.values())))
 
 
 def is_source(path: Path) -> bool:

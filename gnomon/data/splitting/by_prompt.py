@@ -14,6 +14,7 @@ import numpy as np
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.data.quality.minhash import band_count, bands, earlier_rows
 from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
+from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import filled
 from gnomon.data.records import prompt_of_record
@@ -46,8 +47,9 @@ class Split:
     def sentence(self) -> str:
         """The counts in words."""
         sizes = ", ".join(f"{name} {len(records):,}" for name, records in self.parts.items())
-        joined = f"; {self.joined:,} near-duplicates share the part of an earlier prompt" if self.joined else ""
-        return f"{sizes}; {self.prompts:,} prompts{joined}"
+        near = f"{counted(self.joined, 'near-duplicates')} {verb(self.joined, 'share')}"
+        joined = f"; {near} the part of an earlier prompt" if self.joined else ""
+        return f"{sizes}; {counted(self.prompts, 'prompts')}{joined}"
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -108,7 +110,8 @@ def split_by_prompt(
     for row, text in enumerate(texts):
         groups[group_of[index[text]]].append(row)
     if len(groups) < len(shares):
-        raise DataError(f"{len(groups)} different prompts are too few for {len(shares)} parts.")
+        prompts = counted(len(groups), "different prompts")
+        raise DataError(f"{prompts} {verb(len(groups), 'are')} too few for {len(shares)} parts.")
     strata_of = [""] * len(records) if values is None else values
     part_of = _assign(groups, strata_of, shares, seed)
     parts: dict[str, list[Any]] = {name: [] for name in shares}

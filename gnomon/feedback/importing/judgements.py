@@ -20,7 +20,7 @@ from gnomon.data.formats.ballots import AnnotatedFormat, Ballot, JudgedPrompt
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.conversations import completion_of, row_prompt
-from gnomon.data.reading.readers import scan_rows
+from gnomon.data.reading.readers import ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.records import format_of
@@ -74,18 +74,28 @@ def scan_judged_items(
     if not isinstance(form, AnnotatedFormat):
         raise DataError(f"{path} holds no judgements of single annotators; {ADVICE}.")
     count = 0
+    for where, judged in form.scan_judged(kind, _tracked_rows(path, keys)):
+        try:
+            if isinstance(judged, DataError):
+                raise judged
+            item = _item(judged, task, prompt)
+        except UnusedRow as unused:
+            keys.unused[str(unused)] += 1
+            continue
+        except DataError as error:
+            reason = str(error).removeprefix(f"{path}, {where}: ").rstrip(".")
+            raise DataError(f"{path}, {where}: {reason}; {ADVICE}.") from None
+        yield item
+        count += 1
+    if not count:
+        raise DataError(f"{path}: no row of it is judged; {ADVICE}.")
+
+
+def _tracked_rows(path: Path, keys: KeysRead) -> Iterator[ScannedRow]:
     for where, row in scan_rows(path):
         if isinstance(row, DataError):
             raise row
-        try:
-            yield _item(form.judged(kind, TrackedRow(row, keys)), task, prompt)
-            count += 1
-        except UnusedRow as unused:
-            keys.unused[str(unused)] += 1
-        except DataError as error:
-            raise DataError(f"{path}, {where}: {str(error).rstrip('.')}; {ADVICE}.") from None
-    if not count:
-        raise DataError(f"{path}: no row of it is judged; {ADVICE}.")
+        yield where, TrackedRow(row, keys)
 
 
 def task_of(path: Path, layout: RowLayout = OWN) -> str:

@@ -38,6 +38,26 @@ def test_unknown_winners_are_refused_and_battles_without_one_unused(rows_file: C
     assert reasons[1] == "the battle has no winner"
 
 
+def test_a_winner_may_be_the_name_of_a_model(rows_file: Callable[..., Path]) -> None:
+    inspection = inspect(rows_file(battle("y"), battle("x"), battle("z"), {**battle("x"), "model_b": "x"}))
+    assert [record.chosen.text for record in inspection.records] == ["b", "a"]
+    reasons = [one.reason for one in inspection.refused]
+    assert reasons[0].startswith("winner is 'z', which is none of model_a,")
+    assert reasons[0].endswith("or of the models")
+    assert reasons[1].startswith("winner is 'x'")
+
+
+def test_a_conversation_that_is_null_is_refused(rows_file: Callable[..., Path]) -> None:
+    lost = {**battle("model_a"), "conversation_b": None}
+    silent = battle("model_a")
+    silent["conversation_a"][1]["content"] = None
+    inspection = inspect(rows_file(battle("tie"), battle("tie"), lost, silent))
+    assert [one.reason.partition(";")[0] for one in inspection.refused] == [
+        "'conversation_b' is null",
+        "'content' is null",
+    ]
+
+
 def test_a_conversation_ends_with_the_turn_that_was_judged(rows_file: Callable[..., Path]) -> None:
     first = battle("model_a")
     for side in "ab":
@@ -62,9 +82,11 @@ def test_answers_that_part_in_the_first_turn_keep_all_turns(tmp_path: Path) -> N
     header = ["id", "prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"]
     rows: list[list[Any]] = [
         ["1", ["Is it?", "And now?"], ["Yes.", "No."], ["Hm.", "Perhaps."], "1", "0", "0"],
-        ["2", ["Name a film."], ["Ran."], [None], "0", "0", "1"],
+        ["2", ["Name a film."], ["Ran."], ["Ikiru."], "0", "0", "1"],
         ["3", ["One?", "Two?"], ["1"], ["1", "2"], "0", "1", "0"],
         ["4", ["Name a film."], ["Ran."], ["Ikiru."], "1", "1", "0"],
+        ["5", ["Name a film."], ["Ran."], [None], "1", "0", "0"],
+        ["6", [None], ["Ran."], ["Ikiru."], "1", "0", "0"],
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -74,7 +96,8 @@ def test_answers_that_part_in_the_first_turn_keep_all_turns(tmp_path: Path) -> N
     first, second = inspection.records
     assert [turn.content for turn in first.chosen.turns or ()] == ["Yes.", "And now?", "No."]
     assert [turn.content for turn in first.prompt.messages] == ["Is it?"]
-    assert (second.chosen.text, second.rejected.text, second.probability) == ("Ran.", "", 0.5)
+    assert (second.chosen.text, second.rejected.text, second.probability) == ("Ran.", "Ikiru.", 0.5)
     reasons = [one.reason for one in inspection.refused]
-    assert reasons[0].startswith("response_a has 1 turns, and prompt 2")
+    assert reasons[0].startswith("response_a has 1 turn, and prompt 2")
     assert reasons[1].startswith("of winner_model_a, winner_model_b, winner_tie 2 are 1")
+    assert reasons[2:] == ["a turn of response_b is null", "a turn of prompt is null"]

@@ -113,7 +113,7 @@ def test_damaged_records_are_refused(rows_file: Callable[..., Path]) -> None:
     reasons = [one.reason.partition(";")[0] for one in inspection.refused]
     assert reasons == [
         "a ranking has 'response-9' in it, and no field is called so",
-        "order.responses has 4 values, 1 users and 4 states",
+        "order.responses has 4 values, 1 user and 4 states",
         "it has several questions, order, other",
     ]
 

@@ -79,6 +79,8 @@ def test_values_are_replaced_by_a_table(tmp_path: Path) -> None:
     [
         ({}, "columns is empty"),
         ({"promt": "q"}, "columns: 'promt' is no key of a record; did you mean 'prompt'"),
+        ({"response": "q"}, "columns: 'response' is no key of a record; it is called 'completion'"),
+        ({"context": "q"}, "columns: 'context' is no key of a record; it is called 'prompt'"),
         ({"prompt": 3}, "columns.prompt is 3, neither a column nor a mapping"),
         ({"prompt": "a..b"}, "'a..b' is no path"),
         ({"prompt": "a[x]"}, r"'a\[x\]' is no path"),
@@ -100,7 +102,7 @@ def test_a_missing_value_is_refused_with_its_row(tmp_path: Path) -> None:
     result = inspect(file, layout=layout)
     assert len(result.records) == 1
     assert [(one.where, one.reason) for one in result.refused] == [
-        ("line 2", "completion is nothing: 'a' is missing or empty")
+        ("line 2", "completion is nothing: 'a' is missing or null")
     ]
 
 
@@ -142,7 +144,7 @@ def test_the_command_reads_and_converts_by_a_mapping(tmp_path: Path, gnomon: Run
     out = tmp_path / "pairs.jsonl"
     result = gnomon("data", "convert", str(file), *columns, "--to", "gnomon", "--out", str(out))
     assert result.returncode == 0, result.stderr
-    assert "1 preferences in" in result.stdout
+    assert "1 preference in" in result.stdout
     (record,) = read_records(Preference, out)
     assert (record.chosen.text, record.rejected.text) == ("a", "b")
     rejected = [json.loads(line) for line in (tmp_path / "pairs.rejected.jsonl").read_text("utf-8").splitlines()]

@@ -127,7 +127,24 @@ def test_an_answer_that_is_no_text_is_refused_by_its_column(rows_file: Callable[
     inspection = inspect(rows_file(row, row, {**row, "response_b": True}, {**row, "response_a": None}))
     reasons = [one.reason.partition(";")[0] for one in inspection.refused]
     assert reasons[0] == "response_b: True is not a text"
-    assert reasons[1].startswith("no 'response_a' in it, which has prompt, response_b, winner")
+    assert reasons[1] == "'response_a' is null"
+
+
+def test_a_winner_may_be_the_name_of_a_model(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_a": "y", "response_b": "z", "model_a": "m", "model_b": "n"}
+    same = {**row, "model_b": "m"}
+    path = rows_file(*({**row, "winner": one} for one in ("n", "m", "tie", "o")), {**same, "winner": "m"})
+    inspection = inspect(path)
+    assert [(r.chosen.text, r.probability) for r in inspection.records] == [("z", 1), ("y", 1), ("y", 0.5)]
+    assert [one.where for one in inspection.refused] == ["line 4", "line 5"]
+    assert "model_a" not in inspection.unread
+
+
+def test_a_model_that_is_called_like_the_other_answer_is_not_guessed(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": "x", "response_1": "y", "response_2": "z", "model_1_name": "m", "model_2_name": "n"}
+    read = inspect(rows_file({**row, "winner": "n"}, {**row, "model_1_name": "B", "winner": "B"}))
+    assert [one.chosen.text for one in read.records] == ["z"]
+    assert read.refused[0].reason == "winner is 'B', which is one answer's model and the name of the other"
 
 
 def test_images_are_refused_by_name(rows_file: Callable[..., Path]) -> None:

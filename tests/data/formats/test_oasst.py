@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gnomon.core.types import Preference, Ranking
 from gnomon.data.inspection import inspect
+from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.records import read_records
 
 
@@ -133,3 +136,57 @@ def test_an_empty_id_is_refused(rows_file: Callable[..., Path]) -> None:
 def test_an_unknown_role_is_refused(rows_file: Callable[..., Path]) -> None:
     inspection = inspect(rows_file(*TREE, {**message("x", "p1"), "role": "moderator"}))
     assert inspection.refused[0].reason.startswith("role is 'moderator', which is none of prompter and assistant")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("deleted", True, "it, or a message before it, is deleted"),
+        ("review_result", False, "it, or a message before it, was rejected by its reviewers"),
+        ("synthetic", True, "it, or a message before it, is synthetic: a model wrote it"),
+    ],
+)
+def test_messages_that_openassistant_leaves_out_are_unused_with_what_follows(
+    rows_file: Callable[..., Path], column: str, value: bool, reason: str
+) -> None:
+    normal = {"deleted": False, "review_result": True, "synthetic": False}
+    rows = [{**row, **normal} for row in [*TREE, message("a5", "p1", 2)]]
+    rows[1][column] = value  # a1, before p2
+    inspection = inspect(rows_file(*rows))
+    assert [texts(record) for record in inspection.records] == [(["text p1"], ["text a2", "text a5"])]
+    unused = {one.where: one.reason for one in inspection.refused}
+    assert unused == dict.fromkeys(("line 2", "line 3", "line 4", "line 5"), reason)
+
+
+def test_a_review_that_is_not_known_leaves_nothing_out(rows_file: Callable[..., Path]) -> None:
+    rows = [{**row, "review_result": None, "synthetic": None, "tree_state": None} for row in TREE]
+    assert [texts(record) for record in inspect(rows_file(*rows)).records] == RANKINGS
+
+
+def test_trees_that_are_not_ready_for_export_are_unused(rows_file: Callable[..., Path]) -> None:
+    ready = [{**row, "tree_state": "ready_for_export"} for row in TREE]
+    stopped = [
+        {**message(name, parent, rank, tree="u"), "tree_state": "halted_by_moderator"}
+        for name, parent, rank in (("p7", None, None), ("a7", "p7", 0), ("a8", "p7", 1))
+    ]
+    inspection = inspect(rows_file(*ready, *stopped))
+    assert [texts(record) for record in inspection.records] == RANKINGS
+    reason = "its tree is not ready for export: tree_state is 'halted_by_moderator'"
+    assert [one.reason for one in inspection.refused] == [reason] * 3
+
+
+def test_nested_trees_leave_out_the_same_and_name_it(rows_file: Callable[..., Path]) -> None:
+    second = nested("p2", nested("a3", rank=0), nested("a4", rank=1))
+    bad = {**nested("a1", second, rank=1), "review_result": False}
+    tree = nested("p1", bad, nested("a2", rank=0), nested("a5", rank=2))
+    lost = {"message_tree_id": "u", "tree_state": "aborted_low_grade", "prompt": nested("p1", *tree["replies"])}
+    path = rows_file({"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": tree}, lost)
+    inspection = inspect(path)
+    assert [texts(record) for record in inspection.records] == [(["text p1"], ["text a2", "text a5"])]
+    assert [(one.where, one.reason) for one in inspection.refused] == [
+        ("line 1", "a message of the tree was rejected by its reviewers; it and its replies are left out"),
+        ("line 2", "its tree is not ready for export: tree_state is 'aborted_low_grade'"),
+    ]
+    keys = KeysRead()
+    read_records(Ranking, path, keys)
+    assert keys.unused.total() == 2

@@ -12,6 +12,8 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, RatedText
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import inspect
+from gnomon.data.reading.row_fields import KeysRead
+from gnomon.data.record_kinds import unread_keys
 from gnomon.data.records import read_records
 
 ROW = {"prompt": "Name a film.", "response": "Ran."}
@@ -30,19 +32,50 @@ def test_numbers_and_words_of_a_scale_are_ratings(
     assert [turn.content for turn in record.prompt.messages] == ["Name a film."]
 
 
-def test_a_score_beside_a_response_can_be_two_things(rows_file: Callable[..., Path]) -> None:
-    path = rows_file({**ROW, "score": 7})
-    with pytest.raises(DataError, match=r"--format prompt-response.*--format ratings.*choose one"):
+@pytest.mark.parametrize("answer", ["response", "completion"])
+@pytest.mark.parametrize("column", ["score", "rating", "quality"])
+def test_a_number_in_each_row_beside_an_answer_is_its_rating(
+    rows_file: Callable[..., Path], answer: str, column: str
+) -> None:
+    path = rows_file(*({"prompt": "Name a film.", answer: "Ran.", column: n} for n in (7, "2.5")))
+    inspection = inspect(path)
+    assert inspection.kind is RatedText
+    assert [record.ratings for record in inspection.records] == [(7,), (2.5,)]
+    assert inspection.unread == ()
+
+
+@pytest.mark.parametrize(("answer", "own"), [("response", "prompt-response"), ("completion", "gnomon")])
+def test_where_a_row_has_no_number_both_readings_are_named(
+    rows_file: Callable[..., Path], answer: str, own: str
+) -> None:
+    row = {"prompt": "Name a film.", answer: "Ran."}
+    path = rows_file({**row, "score": 7}, {**row, "score": None})
+    with pytest.raises(DataError) as excinfo:
         inspect(path)
-    (record,) = read_records(RatedText, path)
-    assert record.ratings == (7,)
+    for part in (f"--format {own})", "--format ratings)", "choose one"):
+        assert part in str(excinfo.value)
+    assert inspect(path, layout=RowLayout.of(own)).kind is Demonstration
+    assert inspect(path, layout=RowLayout.of("ratings")).refused[0].reason == "it has no rating"
 
 
-def test_a_completion_to_imitate_may_have_a_rating(rows_file: Callable[..., Path]) -> None:
-    path = rows_file({"prompt": "Name a film.", "completion": "Ran.", "rating": 7})
-    assert inspect(path).kind is Demonstration
-    (record,) = read_records(RatedText, path, layout=RowLayout.of("ratings"))
-    assert (record.text, record.ratings) == ("Ran.", (7,))
+@pytest.mark.parametrize("answer", ["response", "completion"])
+def test_a_stage_that_imitates_reads_rated_answers_as_demonstrations(
+    rows_file: Callable[..., Path], answer: str
+) -> None:
+    keys = KeysRead()
+    path = rows_file({"prompt": "Name a film.", answer: "Ran.", "score": 7})
+    (record,) = read_records(Demonstration, path, keys)
+    assert (record.completion.text, unread_keys(keys)) == ("Ran.", ("score",))
+
+
+def test_a_rated_completion_with_a_label_stays_a_label(rows_file: Callable[..., Path]) -> None:
+    path = rows_file({"prompt": "Name a film.", "completion": "Ran.", "label": True, "score": 7})
+    assert (inspect(path).kind, inspect(path).unread) == (Label, ("score",))
+
+
+def test_quality_in_words_of_no_scale_is_no_rating(rows_file: Callable[..., Path]) -> None:
+    path = rows_file({"prompt": "Name a film.", "completion": "Ran.", "quality": "checked"})
+    assert (inspect(path).kind, inspect(path).unread) == (Demonstration, ("quality",))
 
 
 def test_several_raters_are_a_list(rows_file: Callable[..., Path]) -> None:
@@ -54,7 +87,7 @@ def test_several_raters_are_a_list(rows_file: Callable[..., Path]) -> None:
     inspection = inspect(rows_file(*rows))
     assert (inspection.records[0].ratings, inspection.records[0].raters) == ((1, 4), ("u", "v"))
     reasons = [one.reason.partition(";")[0] for one in inspection.refused]
-    assert reasons == ["it has 2 ratings and 1 raters", "ratings is a list, and the answer has no id"]
+    assert reasons == ["it has 2 ratings and 1 rater", "ratings is a list, and the answer has no id"]
 
 
 def test_an_unknown_word_is_refused(rows_file: Callable[..., Path]) -> None:

@@ -30,7 +30,7 @@ def test_labels_must_be_as_many_as_steps_and_true_or_false(rows_file: Callable[.
     assert len(inspection.records) == 4
     reasons = [one.reason.partition(";")[0] for one in inspection.refused]
     assert reasons == [
-        "it has 2 completions and 1 labels",
+        "it has 2 completions and 1 label",
         "labels is 'ok', neither true nor false",
         "none of its steps has a label",
     ]

@@ -44,7 +44,7 @@ def test_problems_are_listed_by_severity_with_their_rows(tmp_path: Path) -> None
         ("warning", "the reverse of another preference", ("line 1", "line 2", "line 3")),
         ("warning", "chosen and rejected are equal", ("line 5",)),
         ("warning", "an exact duplicate of an earlier row", ("line 2",)),
-        ("note", "1 ties, which train with probability 0.5 for each side", ()),
+        ("note", "1 tie, which trains with probability 0.5 for each side", ()),
     ]
 
 

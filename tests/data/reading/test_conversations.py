@@ -10,6 +10,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Message
 from gnomon.data.reading.conversations import completion_of, prompt_and_completion, prompt_and_sides, prompt_of
 
+TOOL = {"type": "function", "function": {"name": "tide", "parameters": {}}}
 SHORT = {"user": "user", "it": "assistant", "system": "system", "tool": "tool"}
 
 
@@ -57,6 +58,44 @@ def test_sides_may_repeat_the_prompt_or_leave_it_out() -> None:
     ]
     assert all(one == result[0] for one in result)
     assert prompt_and_sides({"prompt": chat("user:Q"), **answers}) == result[0]
+
+
+TURNS = ("user:Q", "it:A", "user:R")
+
+
+@pytest.mark.parametrize("prompt", ["R", " R\n", "Q", chat("user:R"), chat(*TURNS)])
+@pytest.mark.parametrize("system", [(), ("system:S",)])
+def test_a_prompt_may_be_a_part_of_what_both_sides_start_with(prompt: Any, system: tuple[str, ...]) -> None:
+    sides = [chat(*system, *TURNS, f"it:{answer}") for answer in ("yes", "no")]
+    row = {"prompt": prompt, "chosen": sides[0], "rejected": sides[1], "tools": [TOOL]}
+    whole, chosen, rejected = prompt_and_sides(row)
+    assert transcript(whole.messages) == [*system, *TURNS]
+    assert (chosen.text, rejected.text, len(whole.tools)) == ("yes", "no", 1)
+    del row["prompt"]
+    assert prompt_and_sides(row)[0].id == whole.id
+
+
+def test_the_system_message_of_the_row_is_that_of_both_sides() -> None:
+    sides = {side: chat(*TURNS, f"it:{side}") for side in ("chosen", "rejected")}
+    prompt, *_ = prompt_and_sides({"prompt": "R", "system": "S", **sides})
+    assert transcript(prompt.messages) == ["system:S", *TURNS]
+    prompt, *_ = prompt_and_sides({"prompt": {"id": "p", "messages": chat("user:R"), "answer": "yes"}, **sides})
+    assert (prompt.id, prompt.answer, transcript(prompt.messages)) == ("p", "yes", list(TURNS))
+
+
+@pytest.mark.parametrize("turns", [TURNS, TURNS[:1]])
+def test_a_prompt_that_both_sides_do_not_have_is_refused(turns: tuple[str, ...]) -> None:
+    sides = {side: chat(*turns, f"it:{side}") for side in ("chosen", "rejected")}
+    with pytest.raises(DataError, match="the prompt, 'Z', is not the one that chosen and rejected start with"):
+        prompt_and_sides({"prompt": "Z", **sides})
+
+
+def test_sides_that_part_at_a_users_turn_follow_the_prompt() -> None:
+    first, second = chat("user:Q", "it:A", "user:R", "it:B"), chat("user:Q", "it:A", "user:S", "it:C")
+    prompt, chosen, rejected = prompt_and_sides({"prompt": "Q", "chosen": first, "rejected": second})
+    assert transcript(prompt.messages) == ["user:Q"]
+    assert transcript(chosen.turns) == ["it:A", "user:R", "it:B"]
+    assert transcript(rejected.turns) == ["it:A", "user:S", "it:C"]
 
 
 def test_the_shared_start_is_whole_messages() -> None:

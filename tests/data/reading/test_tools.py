@@ -94,7 +94,7 @@ def test_tools_are_a_list_or_json_text_of_it() -> None:
         ({**ASK, "tool_calls": [CALL]}, "a user's message has tool_calls; only the assistant's may"),
         ({**ANSWER, "function_call": {"name": "f"}}, "function_call, the older form of a call"),
         ({**ASK, "tools": [TOOL]}, "a message has tools, which belong to the whole row"),
-        ({"role": "assistant", "content": None}, "no 'content'"),
+        ({"role": "assistant", "content": None}, "'content' is null"),
     ],
 )
 def test_damaged_calls_are_refused_by_name(row: dict[str, Any], reason: str) -> None:

@@ -12,6 +12,7 @@ from gnomon.core.ranges import Range, Seed
 from gnomon.data.formats.columns import path_of
 from gnomon.data.quality.contract import Action, Candidates, Decision, FileFilter, Part, Row
 from gnomon.data.quality.texts import digest, parts_of
+from gnomon.data.reading.counting import counted
 
 
 class Balance(FileFilter):
@@ -87,9 +88,8 @@ class Balance(FileFilter):
         rank = np.arange(len(rows)) - np.repeat(starts, sizes)
         over = order[rank >= cap]
         reasons = {
-            int(
-                rows[index]
-            ): f"category “{names[inverse[index]]:.60}” has {sizes[inverse[index]]:,} records, more than {cap:,}"
-            for index in sorted(over)
+            int(rows[index]): f"category “{names[group]:.60}” has {counted(int(sizes[group]), 'records')}, "
+            f"more than {cap:,}"
+            for index, group in ((one, inverse[one]) for one in sorted(over))
         }
         return Decision(reasons, figures=figures)

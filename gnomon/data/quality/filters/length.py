@@ -9,6 +9,7 @@ from gnomon.core.ranges import Range
 from gnomon.data.encoding import encode_answer
 from gnomon.data.quality.contract import Action, Part, RecordFilter
 from gnomon.data.quality.texts import named_texts, prompt_text
+from gnomon.data.reading.counting import counted
 from gnomon.data.records import completions_of, prompt_of_record
 from gnomon.data.templates.rendering import render_prompt
 
@@ -51,12 +52,12 @@ class Length(RecordFilter):
         if prompt is not None and self.max_prompt_characters is not None:
             size = len(prompt_text(prompt))
             if size > self.max_prompt_characters:
-                yield f"prompt has {size:,} characters, more than {self.max_prompt_characters:,}"
+                yield f"prompt has {counted(size, 'characters')}, more than {self.max_prompt_characters:,}"
         for name, text in named_texts(record):
             if self.min_characters is not None and len(text) < self.min_characters:
-                yield f"{name} has {len(text):,} characters, fewer than {self.min_characters:,}"
+                yield f"{name} has {counted(len(text), 'characters')}, fewer than {self.min_characters:,}"
             if self.max_characters is not None and len(text) > self.max_characters:
-                yield f"{name} has {len(text):,} characters, more than {self.max_characters:,}"
+                yield f"{name} has {counted(len(text), 'characters')}, more than {self.max_characters:,}"
         if self.needs():
             yield from self._count_tokens(record, tokenizer)
 
@@ -67,10 +68,10 @@ class Length(RecordFilter):
         start = len(render_prompt(tokenizer, prompt))
         names = [name for name, _ in named_texts(record)]
         if not names and self.max_tokens is not None and start > self.max_tokens:
-            yield f"prompt has {start:,} tokens, more than {self.max_tokens:,}"
+            yield f"prompt has {counted(start, 'tokens')}, more than {self.max_tokens:,}"
         for name, completion in zip(names, completions_of(record), strict=False):
             size = len(encode_answer(tokenizer, prompt, completion, name)[0])
             if self.min_tokens is not None and size < self.min_tokens:
-                yield f"{name} has {size:,} tokens, fewer than {self.min_tokens:,}"
+                yield f"{name} has {counted(size, 'tokens')}, fewer than {self.min_tokens:,}"
             if self.max_tokens is not None and start + size > self.max_tokens:
-                yield f"prompt and {name} have {start + size:,} tokens, more than {self.max_tokens:,}"
+                yield f"prompt and {name} have {counted(start + size, 'tokens')}, more than {self.max_tokens:,}"

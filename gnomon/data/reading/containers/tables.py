@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gnomon.core.errors import DataError
 from gnomon.data.reading.content import Content, data_suffix
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.rows import Row, ScannedRow
 from gnomon.data.reading.text_encodings import not_utf8
 
@@ -160,7 +161,7 @@ def _row(header: Sequence[str], cells: list[str], sample: bytes) -> Row | DataEr
     if not _is_utf8(cells):
         return DataError(not_utf8(sample + "".join(cells).encode("utf-8", "surrogateescape")))
     if len(cells) < len(header) or any(cells[len(header) :]):
-        count = f"{len(cells)} columns, but the header has {len(header)}"
+        count = f"{counted(len(cells), 'columns')}, but the header has {len(header)}"
         return DataError(f"{count}; quote texts that hold a separator.")
     return dict(zip(header, cells, strict=False))
 

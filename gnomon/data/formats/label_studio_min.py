@@ -1,0 +1,203 @@
+"""Label Studio's JSON-MIN and CSV exports: one annotation a row, with its task's data and a column a control.
+
+{"id": 7, "prompt": "…", "response1": "…", "response2": "…", "preference": "response1", "annotator": 3,
+ "annotation_id": 41, "created_at": "…", "updated_at": "…", "lead_time": 8.5}
+
+A control has the choice as text, or a list with its values: `[{"selected": "left"}]`, `[{"rating": 4}]`,
+`[{"ranker": {"rank": ["b", "a"]}}]`; a table holds them as JSON. https://labelstud.io/guide/export, and
+https://github.com/HumanSignal/label-studio-sdk, src/label_studio_sdk/converter
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.data.formats.ballots import Ballot, JudgedPrompt, ScannedPrompt
+from gnomon.data.formats.comparison import VERDICTS
+from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.label_studio import KINDS, UNJUDGED, LabelStudio
+from gnomon.data.formats.question_columns import RATINGS
+from gnomon.data.formats.verdicts import answer_pair, known_vote
+from gnomon.data.reading.readers import Row, ScannedRow
+from gnomon.data.reading.row_fields import filled, with_cells
+
+ANNOTATION = ("annotator", "annotation_id", "lead_time")  # columns that every export has
+BOOKKEEPING = ("id", *ANNOTATION, "created_at", "updated_at", "agreement", "history")
+TYPES = {"selected": "pairwise", "rating": "rating", "ranker": "ranker", "choices": "choices"}
+_Cells = dict[str, Any]
+
+
+class LabelStudioMin(Format):
+    """Rows of one annotation each; those of a task stand together and are counted together."""
+
+    name = "label-studio-min"
+    title = "a Label Studio export with one annotation a row"
+    kinds = (Preference, Ranking, RatedText)
+    annotated = True
+
+    def evidence(self, row: Mapping[str, Any]) -> str | None:
+        """The columns that describe an annotation, and a choice, a ranking or a rating, or no annotation yet."""
+        if not all(name in row for name in ANNOTATION) or (_is_annotated(row) and not _results(_cells(row))):
+            return None
+        return f"it has the columns {', '.join(ANNOTATION)}"
+
+    def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
+        """Return the kind of the first result that makes records."""
+        return LabelStudio().kind_of(list(map(_task, rows)))
+
+    def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
+        """Read the one annotation of a row."""
+        return self.judged(kind, row).rows(kind)
+
+    def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
+        """Return the prompt, the answers and the judgement of a row's annotator."""
+        if not _is_annotated(row):
+            raise UnusedRow(UNJUDGED)
+        return LabelStudio().judged(kind, _task(row))
+
+    def scan(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedRow]:
+        """Yield the records of each task at the position of its first annotation, as those of the JSON export."""
+        for where, judged in self.scan_judged(kind, rows):
+            if isinstance(judged, DataError):
+                yield where, judged
+                continue
+            try:
+                converted = judged.rows(kind)
+            except DataError as error:
+                yield where, error
+                continue
+            yield from ((where, row) for row in converted)
+
+    def scan_judged(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedPrompt]:
+        """Yield each task with the judgements of its rows; a person's last annotation counts."""
+        task: _Task | None = None
+        for where, row in rows:
+            try:
+                if isinstance(row, DataError):
+                    raise row
+                judged = self.judged(kind, row)
+            except DataError as error:
+                yield where, error
+                continue
+            if task is None or not task.has(judged):
+                if task is not None:
+                    yield task.where, task.judged()
+                task = _Task(where, judged)
+            task.ballots += [(str(row.get("created_at") or ""), ballot) for ballot in judged.ballots]
+        if task is not None:
+            yield task.where, task.judged()
+
+
+@dataclass
+class _Task:
+    """A task, at the position of its first row, with the time of each annotation and its judgement."""
+
+    where: str
+    first: JudgedPrompt
+    ballots: list[tuple[str, Ballot]] = field(default_factory=list)
+
+    def has(self, judged: JudgedPrompt) -> bool:
+        """Return whether a row is one more annotation of this task."""
+        own, other = ((one.id, one.prompt, one.answers) for one in (self.first, judged))
+        return bool(self.first.id) and own == other
+
+    def judged(self) -> JudgedPrompt:
+        """Return the task with one judgement of each person, the latest: an export has the latest first."""
+        in_time = sorted(self.ballots, key=lambda pair: pair[0])
+        last: dict[str | int, Ballot] = {
+            ballot.annotator or number: ballot for number, (_, ballot) in enumerate(in_time)
+        }
+        return replace(self.first, ballots=list(last.values()))
+
+
+def _is_annotated(row: Mapping[str, Any]) -> bool:
+    return filled(row.get("annotation_id")) or filled(row.get("annotator"))
+
+
+def _cells(row: Mapping[str, Any]) -> _Cells:
+    """Return the cells beside those that describe the annotation; lists and objects of a table are decoded."""
+    return {name: _decoded(cell) for name, cell in dict(row).items() if name not in BOOKKEEPING}
+
+
+def _task(row: Mapping[str, Any]) -> Row:
+    """Return a row as the JSON export has it: a task with its data and one annotation."""
+    cells = _cells(row)
+    results = _results(cells)
+    controls = {result["from_name"] for result in results}
+    for name in controls:
+        row.get(name)  # counts as read
+    data = {name: cell if _has_ids(cell) else dict(row)[name] for name, cell in cells.items()}
+    return {
+        "id": row.get("id"),
+        "data": with_cells(row, {name: cell for name, cell in data.items() if name not in controls}),
+        "annotations": [{"completed_by": row.get("annotator"), "result": results}],
+    }
+
+
+def _results(cells: _Cells) -> list[Row]:
+    """Return the results of the controls as the JSON export has them."""
+    ids = {str(one["id"]) for cell in cells.values() if _has_ids(cell) for one in cell}
+    results = [result for name, cell in cells.items() for result in _valued(name, cell, ids)]
+    if not any(KINDS[result["type"]] is Preference for result in results):
+        results += _chosen(cells)
+    return results
+
+
+def _valued(name: str, cell: Any, ids: set[str]) -> Iterator[Row]:
+    """Yield the results of a control with values; a value is an object of one key, its type."""
+    for value in cell if isinstance(cell, list) else [cell]:
+        if not isinstance(value, Mapping) or len(value) != 1:
+            return
+        ((key, content),) = value.items()
+        if key in TYPES:
+            yield {"from_name": name, "type": TYPES[key], "value": dict(value)}
+        elif isinstance(content, list) and content and ids.issuperset(map(str, content)):
+            yield {"from_name": name, "type": "ranker", "value": {"ranker": content}}
+
+
+def _chosen(cells: _Cells) -> list[Row]:
+    """Return the results of controls whose choice is a text, or whose rating is a number.
+
+    A choice stands under one of the usual names, else it is a text that is a verdict between the two answers.
+    """
+    pair = answer_pair(cells)
+    if pair is None:
+        rated = next((name for name in RATINGS if _is_number(cells.get(name))), None)
+        return [] if rated is None else [_result(rated, "rating", cells[rated])]
+    texts = {
+        name: cell
+        for name, cell in cells.items()
+        if isinstance(cell, str) and filled(cell) and name not in pair[:2]
+    }
+    names = [name for name in texts if name in VERDICTS]
+    names = names or [name for name in texts if known_vote(texts[name], pair) is not None]
+    return [_result(name, "choices", [texts[name]]) for name in names]
+
+
+def _result(name: str, key: str, content: Any) -> Row:
+    return {"from_name": name, "type": TYPES[key], "value": {key: content}}
+
+
+def _has_ids(cell: Any) -> bool:
+    """Return whether a cell is a list of items with an id, which can be ranked."""
+    return isinstance(cell, list) and bool(cell) and all(isinstance(one, Mapping) and "id" in one for one in cell)
+
+
+def _is_number(cell: Any) -> bool:
+    if isinstance(cell, str):
+        with contextlib.suppress(ValueError):
+            cell = float(cell)
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _decoded(cell: Any) -> Any:
+    if isinstance(cell, str) and cell[:1] in ("[", "{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(cell)
+    return cell

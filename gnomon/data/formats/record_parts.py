@@ -1,0 +1,58 @@
+"""Parts of records that not every layout has a place for, so that a conversion can count what it leaves out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
+from gnomon.data.reading.messages import context_fingerprint, fingerprint
+from gnomon.data.reading.row_fields import name_of
+
+PROMPT_IDS = "ids of prompts"
+COMPLETION_IDS = "ids of completions"
+SOURCES = "sources of completions"
+ANSWERS = "known answers"
+CALL_IDS = "ids of tool calls"
+RESULT_NAMES = "names of tools' results"
+MARGINS = "margins"
+PROBABILITIES = "probabilities"
+WEIGHTS = "weights"
+STRENGTH = frozenset({MARGINS, PROBABILITIES, WEIGHTS})
+
+
+def parts_of(record: Demonstration | Label | Preference | Prompt) -> list[str]:
+    """Return which of these parts a record has; ids that were computed and values by default are none.
+
+    Args:
+        record: a record of a kind that some layout of another tool holds.
+    """
+    prompt = record if isinstance(record, Prompt) else record.prompt
+    completions = _completions(record)
+    turns = [*prompt.messages, *(turn for one in completions for turn in one.turns or ())]
+    present = {
+        PROMPT_IDS: prompt.id != name_of(context_fingerprint(prompt)),
+        COMPLETION_IDS: any(one.id != _computed_id(one) for one in completions),
+        SOURCES: any(one.source for one in completions),
+        ANSWERS: prompt.answer is not None,
+        CALL_IDS: any(map(_has_call_id, turns)),
+        RESULT_NAMES: any(turn.name is not None for turn in turns),
+        MARGINS: getattr(record, "margin", 0.0) != 0,
+        PROBABILITIES: getattr(record, "probability", 1.0) != 1,
+        WEIGHTS: getattr(record, "weight", 1.0) != 1,
+    }
+    return [part for part, there in present.items() if there]
+
+
+def _completions(record: Any) -> tuple[Completion, ...]:
+    if isinstance(record, Preference):
+        return record.chosen, record.rejected
+    return () if isinstance(record, Prompt) else (record.completion,)
+
+
+def _computed_id(completion: Completion) -> str:
+    return name_of(completion.text if completion.turns is None else fingerprint(completion.turns))
+
+
+def _has_call_id(turn: Message) -> bool:
+    return turn.tool_call_id is not None or any("id" in json.loads(call) for call in turn.tool_calls)

@@ -1,0 +1,41 @@
+"""Misspellings of the names of columns."""
+
+from __future__ import annotations
+
+SHORT, LONG = 5, 8  # letters from which on a letter may be missing or added, and from which on two may differ
+
+
+def is_misspelling(name: str, word: str) -> bool:
+    """Return whether a name is likely a word with a slip of the keyboard, and no word of its own.
+
+    The same letters in another order or case are one. In longer words a letter may be missing, added or another
+    one, but for the first one, which people seldom miss: `height` is no `weight`. A plural is another word.
+
+    Args:
+        name: the name that is not known.
+        word: the word that may be meant, in lower case.
+    """
+    letters = name.strip().lower()
+    if letters == word:
+        return name != word
+    if letters.removesuffix("s") == word.removesuffix("s"):
+        return False
+    if sorted(letters) == sorted(word):
+        return True
+    if letters[:1] != word[:1]:
+        return False
+    edits = _edits(letters, word)
+    if len(word) >= LONG:
+        return edits <= 2
+    return edits == 1 and (len(word) > SHORT or (len(word) == SHORT and len(letters) != len(word)))
+
+
+def _edits(first: str, second: str) -> int:
+    """Count the letters to add, remove or replace between two words, as Levenshtein does."""
+    costs = list(range(len(second) + 1))
+    for row, letter in enumerate(first, start=1):
+        before, costs[0] = costs[0], row
+        for column, other in enumerate(second, start=1):
+            cheapest = min(costs[column] + 1, costs[column - 1] + 1, before + (letter != other))
+            before, costs[column] = costs[column], cheapest
+    return costs[-1]
