@@ -64,6 +64,25 @@ def test_choices_are_judgements_of_a_new_project_of_pairs(database: str, tmp_pat
     store.close()
 
 
+def flat(person: str, minute: int, **control: Any) -> dict[str, Any]:
+    """A row of Label Studio's JSON-MIN export."""
+    about = {"annotator": person, "annotation_id": minute, "created_at": f"2024-05-01T10:{minute:02d}:00Z"}
+    return {**PAIR, "id": 1, **control, **about, "lead_time": 3.5}
+
+
+def test_flat_rows_of_one_task_are_judgements_of_one_item(database: str, tmp_path: Path) -> None:
+    """An export has the last annotation of a task first; that of ann corrects her earlier one."""
+    rows = [flat("ann", 3, pw=[{"selected": "right"}]), flat("bob", 2, pw=[{"selected": "right"}])]
+    path = tmp_path / "min.json"
+    path.write_text(json.dumps([*rows, flat("ann", 1, pw=[{"selected": "left"}])]))
+    assert feedback_import_judgements(database, "old", path) == IngestCounts(2, 0)
+    (row,) = exported(database, "old", "preferences")
+    assert (row["chosen"]["text"], row["probability"]) == ("No.", 1)
+    path.write_text(json.dumps([rows[0], flat("bob", 2, pw=[{"selected": "up"}])]))
+    with pytest.raises(DataError, match="row 2: pw is 'up', which is no verdict between answer1 and answer2"):
+        feedback_import_judgements(database, "old", path)
+
+
 def test_a_changed_choice_corrects_the_earlier_one(database: str, tmp_path: Path) -> None:
     feedback_import_judgements(database, "old", export(tmp_path, (PAIR, notes("pairwise", side("ann", "left")))))
     swapped = {**PAIR, "answer1": "No.", "answer2": "Ran."}
