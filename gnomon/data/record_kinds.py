@@ -10,9 +10,9 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.misspellings import is_misspelling
 from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
 from gnomon.data.formats.registry import OWN, RowLayout
-from gnomon.data.misspellings import is_misspelling
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, filled
 from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS, format_of

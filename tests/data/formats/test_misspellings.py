@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gnomon.data.misspellings import is_misspelling
+from gnomon.data.formats.misspellings import is_misspelling
 
 
 @pytest.mark.parametrize(
