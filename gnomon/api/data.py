@@ -19,7 +19,7 @@ from gnomon.data.pairs.build import PairResult, make_pairs
 from gnomon.data.pairs.settings import PairSettings
 from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.report import CleanReport
-from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.record_kinds import recognize_kind
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import read_records
 from gnomon.data.rendering.pieces import RenderedFile, render_file
@@ -92,9 +92,8 @@ def data_pairs(
     chosen = validate(PairSettings, settings, "pairs")
     path, target = Path(file), Path(out)
     check_output(target, path, overwrite=overwrite)
-    layout = RowLayout.of(format, columns)
-    kind = kind_of_file(path, layout=layout)
-    result = make_pairs(read_records(kind, path, layout=layout), chosen)
+    recognized = recognize_kind(path, layout=RowLayout.of(format, columns))
+    result = make_pairs(read_records(recognized.kind, path, layout=recognized.layout), chosen)
     if not result.preferences:
         raise DataError(f"{path}: no pair can be made of it; {result.reasons() or 'nothing is compared in it'}.")
     write_jsonl(target, map(record_row, result.preferences))
@@ -185,8 +184,8 @@ def data_split(
     targets = {name: folder / f"{name}.jsonl" for name in shares}
     for target in targets.values():
         check_output(target, path, overwrite=overwrite)
-    layout = RowLayout.of(format, columns)
-    records: list[Any] = read_records(kind_of_file(path, layout=layout), path, layout=layout)
+    recognized = recognize_kind(path, layout=RowLayout.of(format, columns))
+    records: list[Any] = read_records(recognized.kind, path, layout=recognized.layout)
     values = None if stratify is None else column_values(path, stratify, [record.where for record in records])
     result = split_by_prompt(records, shares, seed=seed, values=values, similarity=similarity)
     for name, target in targets.items():

@@ -181,12 +181,15 @@ def clean(
         str | None, typer.Option(help="plain or a Jinja file, for a model without a chat template.")
     ] = None,
     jobs: Annotated[int | None, number(JOBS, "Worker processes; by default one for each core.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing files, and checked rows that differ.")
+    ] = False,
 ) -> None:
     """Clean a data file. Each row goes into --out, or with the reason into rejected.jsonl beside it.
 
     Exact and near duplicates and pairs of equal sides are dropped; what other filters find is reported, in
-    flagged.jsonl and in report.json. `gnomon data filters` lists all filters.
+    flagged.jsonl and in report.json. `gnomon data filters` lists all filters. A stopped command, run again, goes on
+    where it was.
 
     [bold]Examples[/bold]
 

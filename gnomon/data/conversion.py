@@ -20,7 +20,7 @@ from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_forma
 from gnomon.data.output_file import check_output
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.row_fields import KeysRead
-from gnomon.data.record_kinds import kind_of_file, unread_keys
+from gnomon.data.record_kinds import recognize_kind, unread_keys
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import NAMES, scan_records
 
@@ -79,16 +79,16 @@ def convert_file(
         ConfigError: the format cannot be written, or a file exists.
         DataError: the file cannot be read, or no row of it can be written.
     """
-    kind = kind_of_file(path, layout=layout)
+    recognized = recognize_kind(path, layout=layout)
+    kind = recognized.kind
     write, kept = writer_of(to, kind)
     rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
-    for file in (out, rejected_file):
-        check_output(file, path, overwrite=overwrite)
+    check_output(out, path, beside=(rejected_file,), overwrite=overwrite)
     written, rejected, left_out, keys = 0, Counter[str](), Counter[str](), KeysRead()
     with contextlib.ExitStack() as stack:
         rejects: BinaryIO | None = None
         file_out = stack.enter_context(atomically(out))
-        for where, record in scan_records(kind, path, keys, layout):
+        for where, record in scan_records(kind, path, keys, recognized.layout):
             try:
                 if isinstance(record, DataError):
                     raise record

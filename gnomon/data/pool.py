@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +19,7 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 WORTH_PROCESSES = 4_000_000  # bytes of a file from which on worker processes are started by default
 AHEAD = 3  # tasks in flight for each process
+WATCH_SECONDS = 1.0  # between two looks of a worker process at its parent
 _work: Callable[[Any], Any] | None = None
 
 
@@ -24,7 +28,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered_map(work: Callable[[Task], Value], tasks: Iterable[Task], jobs: int) -> Iterator[Value]:
+def ordered_map(work: Callable[[Task], Value], tasks: Iterable[Task], jobs: int) -> Generator[Value, None, None]:
     """Yield `work(task)` of each task, in their order; a single task is done by this process.
 
     Args:
@@ -45,7 +49,8 @@ def ordered_map(work: Callable[[Task], Value], tasks: Iterable[Task], jobs: int)
     from loky.process_executor import TerminatedWorkerError
 
     waiting: deque[Any] = deque()
-    with ProcessPoolExecutor(max_workers=jobs, initializer=_set_work, initargs=(work,)) as executor:
+    start = (work, os.getpid())
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_begin, initargs=start) as executor:
         try:
             for task in itertools.chain(first, iterator):
                 waiting.append(executor.submit(_run, task))
@@ -62,9 +67,19 @@ def ordered_map(work: Callable[[Task], Value], tasks: Iterable[Task], jobs: int)
             raise
 
 
-def _set_work(work: Callable[[Any], Any]) -> None:
+def _begin(work: Callable[[Any], Any], parent: int) -> None:
+    """Prepare a worker process: its work, and how it ends."""
     global _work
     _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent ends its workers
+    threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: one that was killed cannot end its workers."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
 
 
 def _run(task: Any) -> Any:

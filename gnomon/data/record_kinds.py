@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.contract import Format
 from gnomon.data.formats.misspellings import is_misspelling
+from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
-from gnomon.data.formats.registry import OWN, RowLayout
-from gnomon.data.reading.readers import scan_rows
+from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
+from gnomon.data.reading.readers import Row, scan_rows
 from gnomon.data.reading.row_fields import KeysRead, filled
-from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS, format_of
+from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS
 
 KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
 TELLING = {
@@ -88,8 +91,23 @@ def _suggested(kinds: Sequence[type]) -> Sequence[type]:
     return (Preference, Demonstration) if kinds is KINDS else kinds
 
 
+@dataclass(frozen=True)
+class RecognizedFile:
+    """The kind of a file's records, and its format.
+
+    Attributes:
+        kind: of the records.
+        match: the format, with the reason for it; `None` if it is Gnomon's own.
+        layout: names the format, so that a reader of the file need not recognize it again.
+    """
+
+    kind: type
+    match: Recognized | None
+    layout: RowLayout
+
+
 def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> type:
-    """Return which of some kinds a file holds, by its format and the columns of its first rows.
+    """Return which of some kinds a file holds; see `recognize_kind`.
 
     Args:
         path: of the file or folder.
@@ -99,13 +117,43 @@ def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = 
     Raises:
         DataError: it holds none of them.
     """
-    form = format_of(path, None if kinds is KINDS else kinds, layout)
+    return recognize_kind(path, kinds, layout).kind
+
+
+def recognize_kind(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> RecognizedFile:
+    """Recognize a file's format, and which of some kinds it holds, by its first rows.
+
+    Args:
+        path: of the file or folder.
+        kinds: kinds to consider.
+        layout: the layout of its rows, where the user gave one.
+
+    Raises:
+        DataError: it holds none of them.
+    """
     rows = [row for _, row in itertools.islice(scan_rows(path), PROBED)]
-    if form is None:
-        kind = kind_of(rows, path, kinds)
-        if kind is Prompt and kinds is KINDS and not layout.given:
-            _check_no_answers(rows, path)
-        return kind
+    if layout.given:
+        match = Recognized(layout.format, "") if layout.format else None
+    else:
+        readable = [row for row in rows if not isinstance(row, DataError)]
+        match = recognize(readable, path, None if kinds is KINDS else kinds) if readable else None
+    kind = _own_kind(rows, path, kinds, layout) if match is None else _kind_in(match.format, rows, path, kinds)
+    named = RowLayout(match.format.name if match else GNOMON)
+    return RecognizedFile(kind, match, layout if layout.given else named)
+
+
+def _own_kind(
+    rows: Sequence[Mapping[str, Any] | DataError], path: Path, kinds: Sequence[type], layout: RowLayout
+) -> type:
+    """Return the kind of rows in Gnomon's own layout."""
+    kind = kind_of(rows, path, kinds)
+    if kind is Prompt and kinds is KINDS and not layout.given:
+        _check_no_answers(rows, path)
+    return kind
+
+
+def _kind_in(form: Format, rows: Sequence[Row | DataError], path: Path, kinds: Sequence[type]) -> type:
+    """Return the kind of rows in another format."""
     if not form.kinds:
         return kind_of(
             [row for _, row in form.scan(Prompt, ((str(n), row) for n, row in enumerate(rows)))], path, kinds

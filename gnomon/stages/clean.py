@@ -15,7 +15,6 @@ from gnomon.core.storage.result_model import Number, ResultModel, Words
 from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.contract import Filter
 from gnomon.data.quality.filters.judge import Judge
-from gnomon.data.quality.filters.lexicon import Lexicon
 from gnomon.data.quality.registry import build_filters
 from gnomon.data.record_kinds import KINDS
 from gnomon.stages.contract import Cell, Result, Stage
@@ -95,7 +94,7 @@ class CleanStage(Stage):
 
     def semantic_settings(self) -> dict[str, Any]:
         """The settings, and digests of the lexicons."""
-        names = [file for one in self._named() if isinstance(one, Lexicon) for file in one.files]
+        names = [file for one in self._named() for file in one.files_of_checks()]
         files = [Path(name).expanduser() for name in names]
         digests = [
             digest_file(file) for file in files if file.is_file()

@@ -19,6 +19,7 @@ from gnomon.core.storage.ownership import set_aside
 from gnomon.core.storage.run_claim import RunClaim
 from gnomon.core.storage.sealed_files import write_sealed_json
 from gnomon.data.formats.registry import RowLayout
+from gnomon.data.quality.work.work_folder import remove_work
 from gnomon.data.reading.sources import check_source, digest_source
 from gnomon.data.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import provenance_of
@@ -250,8 +251,11 @@ class Workspace:
         self.fingerprints[stage.name] = fingerprint
         if self.processes.main:
             marker = folder / "stage.json"
+            same = marker.exists() and read_json(marker).get("key") == fingerprint
+            if not same:
+                remove_work(folder)
             begun = os.path.lexists(folder) and (not folder.is_dir() or {*os.listdir(folder)} - {marker.name})
-            other = begun and (not marker.exists() or read_json(marker).get("key") != fingerprint)
+            other = begun and not same
             aside = set_aside(folder) if other else None
             if self.claim:
                 self.claim.begin_stage(folder, aside)

@@ -77,9 +77,14 @@ def _written(field: dataclasses.Field[Any], value: Any) -> bool:
     return rule is None or (rule == "unless default" and value != field.default)
 
 
+def json_text(value: Any) -> str:
+    """Format `value` as indented JSON, with a line end."""
+    return json.dumps(to_json(value), ensure_ascii=False, indent=2) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(to_json(value), ensure_ascii=False, indent=2) + "\n")
+    write_atomically(path, json_text(value))
 
 
 def read_json(path: Path) -> Any:

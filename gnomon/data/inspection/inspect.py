@@ -17,8 +17,8 @@ from gnomon.data.inspection.outline import Outline, outline, scripts_of
 from gnomon.data.pool import cores, is_large, ordered_map
 from gnomon.data.reading.readers import ScannedRow, source_title
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
-from gnomon.data.record_kinds import KINDS, all_refused, kind_of_file, unread_keys
-from gnomon.data.records import EXPECTED, NAMES, PromptIds, own_rows, parse_at, recognize_file
+from gnomon.data.record_kinds import KINDS, all_refused, recognize_kind, unread_keys
+from gnomon.data.records import EXPECTED, NAMES, PromptIds, own_rows, parse_at
 from gnomon.data.templates.control_tokens import ControlCounts
 
 SHARD = 512  # rows that a worker process gets at once
@@ -127,8 +127,8 @@ def inspect(
     Raises:
         DataError: the file cannot be read, is empty, or every row of it is refused.
     """
-    kind, keys = kind_of_file(path, KINDS, layout), KeysRead()
-    match = recognize_file(path, (kind,), layout)
+    recognized, keys = recognize_kind(path, KINDS, layout), KeysRead()
+    kind, match = recognized.kind, recognized.match
     result = Inspection(path, kind, container=source_title(path), has_tokens=tokenizer is not None)
     if match:
         result = replace(result, format=match.format.title, evidence=match.evidence)
@@ -137,7 +137,7 @@ def inspect(
         jobs = cores() if records is not None and is_large(path) else 1
     work = _Work(kind, path, tokenizer, records)
     # Of a file in Gnomon's own layout the parsers read the keys, of one in another layout its format.
-    rows = own_rows(kind, path, keys if match else KeysRead(), layout)
+    rows = own_rows(kind, path, keys if match else KeysRead(), recognized.layout)
     for checked in ordered_map(work, _shards(rows), jobs):
         for index, entry in enumerate(checked.entries):
             used = _add(result, entry, prompts)

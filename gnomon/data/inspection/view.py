@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gnomon.core.types import Completion, Label, Message, Preference, Prompt, Ranking
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.data.completion_roles import completion_roles
 from gnomon.data.encoding import encode_answer
 from gnomon.data.inspection.facts import QUANTILES, facts, lengths
 from gnomon.data.inspection.inspect import Inspection
@@ -28,7 +29,7 @@ def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
     prompt = prompt_of_record(record)
     if prompt is None:
         return [("text", short(record.text)), ("ratings", ", ".join(f"{r:g}" for r in record.ratings))]
-    names = _names(record)
+    names = [role.name for role in completion_roles(record)]
     if tokenizer is not None and characters(record) <= TOKENIZED:
         rendered = short(tokenizer.decode(render_prompt(tokenizer, prompt)))
         answers = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
@@ -45,16 +46,6 @@ def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
 def _with_calls(text: str, turns: Sequence[Message]) -> str:
     """A text, followed by the tool calls of its turns as JSON."""
     return "\n".join(filter(None, (text, *(call for turn in turns for call in turn.tool_calls))))
-
-
-def _names(record: Any) -> list[str]:
-    if isinstance(record, Preference):
-        return ["chosen", "rejected"]
-    if isinstance(record, Label):
-        return ["good" if record.good else "bad"]
-    if isinstance(record, Ranking):
-        return [f"rank {position}" for position in range(1, len(record.completions) + 1)]
-    return ["completion"] * len(completions_of(record))
 
 
 def _marked(tokenizer: Any, prompt: Prompt, completion: Completion) -> str:

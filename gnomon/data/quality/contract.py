@@ -87,6 +87,10 @@ class Filter(Settings):
             DataError: something is missing.
         """
 
+    def files_of_checks(self) -> tuple[str, ...]:
+        """Return the files that the checks of single records read: changed ones count as changed settings."""
+        return ()
+
     def needs(self) -> tuple[str, ...]:
         """Return the names of the `Tools` that the filter cannot work without, with its settings."""
         return ()
@@ -127,18 +131,18 @@ class Decision:
 
 
 class Candidates:
-    """The records of a file that all earlier filters kept, as a `FileFilter` sees them.
+    """The records of a file that earlier filters did not drop, as a `FileFilter` sees them.
 
     Attributes:
         kind: kind of the records.
         features: of each record of the file, `[N, width]`.
-        kept: whether earlier filters kept a record, `[N]`.
+        remaining: whether no earlier filter dropped a record, `[N]`.
         tools: models that filters use.
     """
 
     kind: type
     features: Digests
-    kept: NDArray[np.bool_]
+    remaining: NDArray[np.bool_]
     tools: Tools
 
     def where(self, index: int) -> str:
@@ -158,7 +162,7 @@ class FileFilter(Filter):
     """A filter that compares the records of a file.
 
     Attributes:
-        turn: filters run in the order of `turn`; each sees what the earlier ones kept.
+        turn: filters run in the order of `turn`; each sees what the earlier ones did not drop.
     """
 
     turn: ClassVar[int]

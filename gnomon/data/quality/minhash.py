@@ -4,7 +4,7 @@ Signatures are by one-permutation hashing: the smallest hash in each of 16 range
 A. Owen and C.-H. Zhang, "One Permutation Hashing", NIPS 2012); an empty range takes another one's value
 (A. Shrivastava, "Optimal Densification for Fast and Accurate Minwise Hashing", ICML 2017). A permutation for each
 of 64 hashes, as in `datasketch`, takes ten times as long. Bands are as in Leskovec, Rajaraman and Ullman, "Mining
-of Massive Datasets", chapter 3, each kept as one number: an index of Python objects needs gigabytes for a
+of Massive Datasets", chapter 3, each as one number: an index of Python objects needs gigabytes for a
 million rows.
 """
 
@@ -81,17 +81,17 @@ def bands(hashes: Digests, similarity: float) -> list[int]:
 
 
 def earlier_rows(
-    table: Digests, kept: NDArray[np.bool_], most: int, older: Digests | None = None
+    table: Digests, considered: NDArray[np.bool_], most: int, older: Digests | None = None
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield each row that shares a band with earlier rows, with up to `most` of these for each band, in order.
 
     Args:
         table: bands of N rows, `[N, bands]`.
-        kept: rows to consider, `[N]`.
+        considered: rows to consider, `[N]`.
         most: earlier rows of a band, the first ones.
         older: bands of M other rows, `[M, bands]`; with them each row is compared with these instead.
     """
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(considered)
     known = table[rows] if older is None else older
     if not len(rows) or not len(known):
         return

@@ -16,6 +16,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
 from gnomon.data.quality import filters
 from gnomon.data.quality.contract import FileFilter, Filter, RecordFilter, Tools
+from gnomon.data.records import NAMES
 
 
 @cache
@@ -55,6 +56,33 @@ def _build(kind: type[Filter], value: Any, where: str) -> Filter:
     else:
         content = {"action": kind.default if value is None else value}
     return validate(kind, content, where)
+
+
+def active_filters(kind: type, settings: Mapping[str, Any], tools: Tools) -> list[Filter]:
+    """Build the filters that apply to a kind of records, and check what they need.
+
+    Args:
+        kind: of the records.
+        settings: of filters by name.
+        tools: models that filters use.
+
+    Raises:
+        ConfigError: a setting is wrong, a named filter is for other records, or a model is missing.
+        DataError: a file that a setting names cannot be read.
+    """
+    every = build_filters(settings)
+    for one in every:
+        if one.name in settings and one.action != "off" and one.kinds and kind not in one.kinds:
+            names = " or ".join(NAMES[each] for each in one.kinds)
+            raise ConfigError(f"filters.{one.name} is for {names}, and the file holds {NAMES[kind]}; remove it.")
+        if one.name in settings and one.action != "off" and one.idle:
+            known = ", ".join(key for key in type(one).model_fields if key != "action")
+            raise ConfigError(f"filters.{one.name} lacks what to look for; give it one of its settings: {known}.")
+    active = [one for one in every if one.applies_to(kind)]
+    check_tools(active, tools)
+    for one in active:
+        one.prepare()
+    return active
 
 
 def check_tools(active: Sequence[Filter], tools: Tools) -> None:

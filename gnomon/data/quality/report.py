@@ -106,7 +106,7 @@ class CleanReport:
             if count.rows:
                 lines.append(f"{name}: {count.rows[0]}: {count.reasons[0]}")
         if self.unread:
-            lines.append(f"columns that are no part of {self.kind}, kept as they are: {', '.join(self.unread)}")
+            lines.append(f"columns that are no part of {self.kind}, left as they are: {', '.join(self.unread)}")
         lines += [f"{name}: {file}" for name, file in self.files.items()]
         return "\n".join(lines) + "\n"
 

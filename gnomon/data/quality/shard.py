@@ -25,7 +25,7 @@ from gnomon.data.records import parse_record, prompt_of_record
 
 UNREADABLE = "unreadable"  # in place of a filter's name: the row is damaged
 UNUSED = "unused"  # likewise: the row is valid, and holds no record of the kind
-# Keys of a row that its record holds; all others are kept in the written row.
+# Keys of a row that its record holds; all others stay in the written row.
 OF_RECORDS = frozenset(
     {
         "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "good",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.types import Completion, Message, Prompt, RatedText
+from gnomon.data.completion_roles import completion_roles
 from gnomon.data.quality.contract import Digests
 from gnomon.data.reading.conversations import completion_of
 from gnomon.data.reading.messages import context_fingerprint, fingerprint, text_of_turns
@@ -75,17 +76,8 @@ def named_texts(record: Any, calls: bool = False) -> Iterator[tuple[str, str]]:
     """
     if isinstance(record, RatedText):
         yield "text", record.text
-    names = completion_names(record)
-    for name, completion in zip(names, completions_of(record), strict=True):
-        yield name, "\n\n".join(completion_texts(completion, calls))
-
-
-def completion_names(record: Any) -> list[str]:
-    """Return the names of a record's completions, for reasons."""
-    count = len(completions_of(record))
-    if hasattr(record, "chosen"):
-        return ["chosen", "rejected"]
-    return ["completion"] * count if count < 2 else [f"completion {n}" for n in range(1, count + 1)]
+    for role, completion in zip(completion_roles(record), completions_of(record), strict=True):
+        yield role.name, "\n\n".join(completion_texts(completion, calls))
 
 
 def digest(*texts: str) -> int:

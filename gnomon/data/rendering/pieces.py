@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Completion, Demonstration, Message, Prompt, RatedText
+from gnomon.data.completion_roles import CompletionRole, completion_roles
 from gnomon.data.encoding import ENCODE, Example
 from gnomon.data.formats.registry import OWN, RowLayout
-from gnomon.data.record_kinds import KINDS, kind_of_file
+from gnomon.data.record_kinds import KINDS, recognize_kind
 from gnomon.data.records import EXPECTED, completions_of, prompt_of_record, scan_records
 from gnomon.data.templates.chat_template import turn_end
 from gnomon.data.templates.rendering import render_prompt
@@ -43,7 +44,7 @@ class RenderedSequence:
     """A prompt with one of its completions, as the model reads them.
 
     Attributes:
-        role: `prompt`, `completion`, `chosen`, `rejected`, `good`, `bad`, `rank` or `text`.
+        role: of a `CompletionRole`, or `prompt` or `text`.
         rank: position in a ranking, from 1; 0 otherwise.
         turns: the completion's turns as the file has them: role and text.
     """
@@ -60,7 +61,7 @@ class RenderedSequence:
     @property
     def name(self) -> str:
         """The role, with the rank if there is one."""
-        return f"{self.role} {self.rank}" if self.rank else self.role
+        return CompletionRole(self.role, self.rank).name
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def render_file(path: Path, tokenizer: Any, rows: int, layout: RowLayout = OWN) 
     Raises:
         DataError: the file cannot be read.
     """
-    kind = kind_of_file(path, KINDS, layout)
-    scanned = itertools.islice(scan_records(kind, path, layout=layout), rows)
+    recognized = recognize_kind(path, KINDS, layout)
+    kind = recognized.kind
+    scanned = itertools.islice(scan_records(kind, path, layout=recognized.layout), rows)
     return RenderedFile(
         path, kind, tuple(_rendered(where, record, path, kind, tokenizer) for where, record in scanned)
     )
@@ -143,30 +145,19 @@ def _sequences(record: Any, prompt: Prompt, tokenizer: Any) -> Iterator[Rendered
         return
     if isinstance(record, RatedText):
         record = Demonstration(prompt, Completion(record.id, record.text), where=record.where)
-        names: Sequence[tuple[str, int]] = [("text", 0)]
+        roles = [CompletionRole("text")]
     else:
-        names = _names(record)
+        roles = completion_roles(record)
     examples, rejected = ENCODE[type(record)]([record], tokenizer, LONGEST)
     if rejected:
         raise DataError(rejected[0].reason)
     (example,) = examples
-    for (role, rank), completion, index in zip(names, completions_of(record), _order(example), strict=True):
+    for (role, rank), completion, index in zip(roles, completions_of(record), _order(example), strict=True):
         ids = example.completions[index]
         mask = example.masks[index] if example.masks else (True,) * len(ids)
         turns = completion.turns or (Message("assistant", completion.text),)
         pieces = _pieces(tokenizer, example.prompt, ids, mask)
         yield RenderedSequence(role, rank, pieces, tuple(map(_turn, turns)))
-
-
-def _names(record: Any) -> list[tuple[str, int]]:
-    """Return the roles and ranks of a record's completions."""
-    if isinstance(record, Preference):
-        return [("chosen", 0), ("rejected", 0)]
-    if isinstance(record, Ranking):
-        return [("rank", rank) for rank in range(1, len(record.completions) + 1)]
-    if isinstance(record, Label):
-        return [("good" if record.good else "bad", 0)]
-    return [("completion", 0)]
 
 
 def _order(example: Example) -> Sequence[int]:

@@ -11,18 +11,17 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gnomon.data
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.storage.digests import digest_of
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.sized_cache import remove_least_recent
 from gnomon.core.types import RejectedRow
+from gnomon.data.dependencies import code_digest, tokenizer_digest
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.pool import cores
 from gnomon.data.reading.downloads import cache_folder
@@ -74,7 +73,7 @@ def tokenize_source(
         "kind": kind.__name__,
         "tokenizer": tokenizer_digest(tokenizer),
         "max_tokens": max_tokens,
-        "code": _code_digest(),
+        "code": code_digest(),
         "versions": [version(name) for name in ENCODERS],
     }
     folder = cache_folder() / "tokens"
@@ -129,26 +128,3 @@ def _entries(folder: Path) -> Iterator[tuple[Path, ...]]:
             continue
         if own:
             yield entry, entry.with_suffix(".arrow")
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Compute the SHA-256 of everything of a tokenizer that its ids depend on, with its chat template."""
-    facts = [
-        type(tokenizer).__name__,
-        tokenizer.chat_template,
-        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
-    ]
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return digest_of([*facts, backend.to_str()])
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder) as inside:  # a tokenizer in Python: the files that it saves
-        tokenizer.save_pretrained(inside)
-        return digest_of([*facts, digest_source(inside)])
-
-
-@lru_cache(maxsize=1)
-def _code_digest() -> str:
-    """Digest of the modules that read and encode data."""
-    return digest_source(Path(gnomon.data.__path__[0]))

@@ -157,7 +157,7 @@ def test_existing_files_the_source_and_an_empty_result_are_refused(tmp_path: Pat
     (tmp_path / "rejected.jsonl").write_text("mine")
     with pytest.raises(ConfigError, match=r"rejected.jsonl exists; give another --out, or --overwrite"):
         clean_file(source, tmp_path / "clean.jsonl")
-    with pytest.raises(ConfigError, match="is the file to clean"):
+    with pytest.raises(ConfigError, match="is the file that is read"):
         clean_file(source, source, overwrite=True)
     with pytest.raises(DataError, match=r"no row is left of 1; .*rejected.jsonl has the reason"):
         clean_file(source, tmp_path / "clean.jsonl", {"margin": {"min_margin": 1}}, overwrite=True)

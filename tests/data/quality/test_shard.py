@@ -28,10 +28,10 @@ def test_a_shard_gives_a_row_for_each_row_with_the_first_filter_that_drops_it() 
         ("c", DataError("cut")),
         ("d", {"prompt": "Why?"}),
     ]
-    kept, refused, cut, missing = checks(rows)
-    assert kept.rejected is None
-    assert b"[EMAIL]" in kept.line
-    assert kept.findings == (("personal_data", "prompt holds an e-mail address"),)
+    masked, refused, cut, missing = checks(rows)
+    assert masked.rejected is None
+    assert b"[EMAIL]" in masked.line
+    assert masked.findings == (("personal_data", "prompt holds an e-mail address"),)
     assert refused.rejected is not None
     assert refused.rejected.filter == "length"
     assert cut.rejected is not None

@@ -63,7 +63,7 @@ class RaterAgreement(FileFilter):
         if candidates.kind is RatedText:
             return self._alpha(candidates)
         shares = candidates.features[:, 0] / SCALE
-        low = (shares < self.min_agreement - ROUNDING) & candidates.kept
+        low = (shares < self.min_agreement - ROUNDING) & candidates.remaining
         return Decision(
             {
                 int(index): f"{shares[index]:.0%} of raters agree, fewer than {self.min_agreement:.0%}"
@@ -73,7 +73,7 @@ class RaterAgreement(FileFilter):
 
     def _alpha(self, candidates: Candidates) -> Decision:
         by_text: dict[str, list[float]] = defaultdict(list)  # ratings in the long form are spread over rows
-        for index in candidates.kept.nonzero()[0]:
+        for index in candidates.remaining.nonzero()[0]:
             record = candidates.record(int(index))
             by_text[record.id].extend(record.ratings)
         units = [ratings for ratings in by_text.values() if len(ratings) > 1]

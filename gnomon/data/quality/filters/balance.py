@@ -69,7 +69,7 @@ class Balance(FileFilter):
         Raises:
             DataError: no record has a category.
         """
-        rows = np.flatnonzero(candidates.kept & (candidates.features[:, 0] != 0))
+        rows = np.flatnonzero(candidates.remaining & (candidates.features[:, 0] != 0))
         if not len(rows):
             raise DataError(
                 f"filters.balance: no record has '{self.column}'; name a column of a file in Gnomon's own layout."

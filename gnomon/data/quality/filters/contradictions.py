@@ -39,7 +39,7 @@ class Contradictions(FileFilter):
 
     def decide(self, candidates: Candidates) -> Decision:
         """Find the preferences inside strongly connected components of the graph of completions."""
-        rows = np.flatnonzero(candidates.kept & (candidates.features.any(axis=1)))
+        rows = np.flatnonzero(candidates.remaining & (candidates.features.any(axis=1)))
         edges = candidates.features[rows]
         rows, edges = rows[edges[:, 0] != edges[:, 1]], edges[edges[:, 0] != edges[:, 1]]
         if not len(rows):

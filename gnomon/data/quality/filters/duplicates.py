@@ -13,7 +13,7 @@ from gnomon.data.quality.texts import digest, parts_of
 
 
 class Duplicates(FileFilter):
-    """Finds records with the texts of an earlier record, and its label or ratings; the first one is kept.
+    """Finds records with the texts of an earlier record, and its label or ratings; the first one stays.
 
     Texts are compared in Unicode's normal form NFC and otherwise as they are.
     """
@@ -37,7 +37,7 @@ class Duplicates(FileFilter):
 
     def decide(self, candidates: Candidates) -> Decision:
         """Find rows whose digest an earlier row has."""
-        rows = np.flatnonzero(candidates.kept)
+        rows = np.flatnonzero(candidates.remaining)
         _, first, inverse = np.unique(candidates.features[rows], axis=0, return_index=True, return_inverse=True)
         original = rows[first[inverse.reshape(-1)]]
         return Decision(

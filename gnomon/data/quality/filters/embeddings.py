@@ -44,12 +44,12 @@ class Embeddings(FileFilter):
         return ("embed",)
 
     def decide(self, candidates: Candidates) -> Decision:
-        """Embed each part of the kept records, and compare.
+        """Embed each part of the remaining records, and compare.
 
         Raises:
             ConfigError: there are too many records.
         """
-        rows = np.flatnonzero(candidates.kept)
+        rows = np.flatnonzero(candidates.remaining)
         if len(rows) > MOST:
             raise ConfigError(
                 f"filters.embeddings compares every record with every other, too long for {len(rows):,}; "

@@ -73,7 +73,7 @@ class HeldOut(FileFilter):
                 table.append(bands(ngrams(question), self.similarity))
         older = np.array(table, np.uint64).reshape(-1, self.width)
         reasons: dict[int, str] = {}
-        for row, others in earlier_rows(candidates.features, candidates.kept, COMPARED, older):
+        for row, others in earlier_rows(candidates.features, candidates.remaining, COMPARED, older):
             own: Digests = ngrams(_question(candidates.record(row)))
             for other in others:
                 likeness = jaccard(own, ngrams(texts[other]))

@@ -47,10 +47,10 @@ class Judge(FileFilter):
         return ("score",)
 
     def decide(self, candidates: Candidates) -> Decision:
-        """Score the completions of the kept records."""
+        """Score the completions of the remaining records."""
         score = candidates.tools.score
         assert score is not None, "checked by needs()"
-        rows = np.flatnonzero(candidates.kept)
+        rows = np.flatnonzero(candidates.remaining)
         reasons: dict[int, str] = {}
         failures = 0
         total, count = 0.0, 0

@@ -47,7 +47,7 @@ class LengthBias(FileFilter):
 
     def decide(self, candidates: Candidates) -> Decision:
         """Fit and measure."""
-        rows = np.flatnonzero(candidates.kept)[:MOST]
+        rows = np.flatnonzero(candidates.remaining)[:MOST]
         lengths = candidates.features[rows, :2].astype(np.float64)
         groups = candidates.features[rows, 2]
         if candidates.kind is Label:

@@ -47,6 +47,10 @@ class Lexicon(RecordFilter):
         """
         read_lexicons(tuple(self.files))
 
+    def files_of_checks(self) -> tuple[str, ...]:
+        """The lexicons."""
+        return tuple(self.files)
+
     def check(self, record: Any, tokenizer: Any) -> Iterator[str]:
         """Search the texts."""
         entries = read_lexicons(tuple(self.files))

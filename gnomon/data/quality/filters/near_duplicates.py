@@ -55,7 +55,7 @@ class NearDuplicates(FileFilter):
         """Compare each row with the earlier rows that share a band with it."""
         reasons: dict[int, str] = {}
         read = lru_cache(maxsize=5_000)(lambda index: self.part_ngrams(candidates.record(index)))
-        for row, others in earlier_rows(candidates.features, candidates.kept, COMPARED):
+        for row, others in earlier_rows(candidates.features, candidates.remaining, COMPARED):
             parts = self.part_ngrams(candidates.record(row))
             for other in others:
                 if other in reasons:

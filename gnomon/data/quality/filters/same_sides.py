@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 from gnomon.core.types import Preference, Ranking
+from gnomon.data.completion_roles import completion_roles
 from gnomon.data.quality.contract import Action, Part, RecordFilter
-from gnomon.data.quality.texts import completion_names, completion_texts, nfc
+from gnomon.data.quality.texts import completion_texts, nfc
 from gnomon.data.records import completions_of
 
 
@@ -25,6 +26,6 @@ class SameSides(RecordFilter):
         texts = [tuple(map(nfc, completion_texts(one))) for one in completions_of(record)]
         for one, other in combinations(range(len(texts)), 2):
             if texts[one] == texts[other]:
-                names = completion_names(record)
-                yield f"{names[one]} and {names[other]} are equal"
+                roles = completion_roles(record)
+                yield f"{roles[one].name} and {roles[other].name} are equal"
                 return

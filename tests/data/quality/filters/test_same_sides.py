@@ -17,4 +17,4 @@ def test_sides_are_compared_in_normal_form_and_otherwise_exactly() -> None:
 
 def test_a_ranking_with_two_equal_completions_is_found() -> None:
     row = {"prompt": "Why?", "completions": ["a", "b", "a"]}
-    assert reasons("same_sides", row, Ranking) == ["completion 1 and completion 3 are equal"]
+    assert reasons("same_sides", row, Ranking) == ["rank 1 and rank 3 are equal"]

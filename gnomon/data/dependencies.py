@@ -1,0 +1,38 @@
+"""Digests of what processed data depend on beside their source: the tokenizer, Gnomon's code."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gnomon
+from gnomon.core.storage.digests import digest_file, digest_of
+from gnomon.core.storage.leftovers import temporary_folder
+from gnomon.data.reading.sources import digest_source
+
+PACKAGES = ("core", "data")
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Compute the SHA-256 of everything of a tokenizer that its ids depend on, with its chat template."""
+    facts = [
+        type(tokenizer).__name__,
+        tokenizer.chat_template,
+        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    ]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return digest_of([*facts, backend.to_str()])
+    with temporary_folder(Path(tempfile.gettempdir())) as inside:  # in Python: the files that it saves
+        tokenizer.save_pretrained(inside)
+        return digest_of([*facts, digest_source(inside)])
+
+
+@cache
+def code_digest() -> str:
+    """Compute the SHA-256 of the modules that read, check and encode data."""
+    root = Path(gnomon.__path__[0])
+    files = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+    return digest_of([[path.relative_to(root).as_posix(), digest_file(path)] for path in files])

@@ -1,0 +1,1 @@
+"""Checked rows on the disk, from which an interrupted cleaning goes on."""

@@ -1,0 +1,302 @@
+"""Cleaning that was stopped or killed goes on where it was, and writes what it would have written at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import write_rows
+from quality_rows import lines, pair
+
+from gnomon.core.errors import ConfigError, DataError, Interrupted
+from gnomon.data.formats.registry import RowLayout
+from gnomon.data.quality import clean, file_checks
+from gnomon.data.quality.clean import clean_file
+from gnomon.data.quality.shard import RowChecks
+from gnomon.data.quality.work.row_blocks import write_block
+from gnomon.data.quality.work.work_folder import work_path
+from gnomon.data.records import own_rows
+
+FILES = ("clean.jsonl", "rejected.jsonl", "flagged.jsonl", "report.json")
+SETTINGS = {"margin": {"min_margin": 1}, "refusals": "report"}
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_checks, "SHARD", 8)
+    monkeypatch.setattr(file_checks, "BLOCK_ROWS", 24)
+
+
+def rows() -> list[Any]:
+    """100 rows, of which some repeat, are damaged, are flagged or have keys of their own."""
+    made: list[Any] = [
+        pair(f"Question {n % 80}?", f"Answer {n % 80 * 7919}.", "No", margin=n % 5) for n in range(95)
+    ]
+    made[7] = {"prompt": "damaged"}
+    made[30] = {**pair("With a column?", "Answer.", "None", margin=2), "topic": "x"}
+    made[60] = pair("Refused?", "I'm sorry, but I can't assist with that.", "No", margin=3)
+    return [*made, *(pair(f"Mail {n}?", f"a{n}@example.org", "No", margin=2) for n in range(5))]
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """The content of all files, but for the time."""
+    content: dict[str, Any] = {
+        name: (folder / name).read_bytes() for name in FILES[:3] if (folder / name).exists()
+    }
+    report = json.loads((folder / FILES[3]).read_text("utf-8"))
+    report.pop("seconds")
+    files = report.pop("files")
+    assert all(Path(file).exists() for file in files.values())
+    return {**content, "report": report, "files": sorted(files)}
+
+
+@contextmanager
+def stopped_at(count: int) -> Iterator[None]:
+    """Raise what Ctrl-C raises, when that many rows are read."""
+
+    def cut(*arguments: Any) -> Iterator[Any]:
+        for number, row in enumerate(own_rows(*arguments)):
+            if number == count:
+                raise KeyboardInterrupt
+            yield row
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_checks, "own_rows", cut)
+        yield
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, rows())
+    return path
+
+
+@pytest.fixture
+def whole(source: Path, tmp_path: Path) -> dict[str, Any]:
+    """What one uninterrupted call writes."""
+    clean_file(source, tmp_path / "whole" / "clean.jsonl", SETTINGS, jobs=1)
+    return written(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("count", [0, 5, 24, 50, 99])
+def test_stopped_anywhere_and_called_again_it_writes_the_same_bytes(
+    source: Path, whole: dict[str, Any], tmp_path: Path, jobs: int, count: int
+) -> None:
+    out = tmp_path / "again" / "clean.jsonl"
+    with stopped_at(count), pytest.raises(Interrupted, match="run the same command again"):
+        clean_file(source, out, SETTINGS, jobs=jobs)
+    assert [path for path in out.parent.iterdir() if not path.name.startswith(".")] == []
+    report = clean_file(source, out, SETTINGS, jobs=3 - jobs)
+    assert written(out.parent) == whole
+    assert report.rows == 100 == report.clean + report.rejected
+    assert sorted(path.name for path in out.parent.iterdir()) == sorted([*FILES, "report.txt"])
+
+
+def test_no_row_is_checked_twice_however_often_it_is_stopped(
+    source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    check = RowChecks._check
+
+    def counted(self: RowChecks, where: str, *rest: Any) -> Any:
+        checked.append(where)
+        return check(self, where, *rest)
+
+    monkeypatch.setattr(RowChecks, "_check", counted)
+    out = tmp_path / "again" / "clean.jsonl"
+    for count, done in ((20, 16), (70, 64), (71, 64)):
+        with stopped_at(count), pytest.raises(Interrupted, match=f"after {done} checked rows;"):
+            clean_file(source, out, SETTINGS, jobs=1)
+    clean_file(source, out, SETTINGS, jobs=1)
+    assert checked == [f"line {n}" for n in range(1, 101)]
+    assert written(out.parent) == whole
+
+
+@pytest.mark.parametrize("step", ["compare_rows", "_write_rows", "_report"])
+def test_stopped_after_the_checks_it_checks_nothing_again(
+    source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "again" / "clean.jsonl"
+    monkeypatch.setattr(clean, step, stop)
+    with pytest.raises(Interrupted, match="after 100 checked rows"):
+        clean_file(source, out, SETTINGS)
+    monkeypatch.undo()
+    monkeypatch.setattr(RowChecks, "_check", stop)
+    clean_file(source, out, SETTINGS)
+    assert written(out.parent) == whole
+
+
+def test_keys_that_a_stopped_call_read_count_as_read(source: Path, tmp_path: Path) -> None:
+    """`topic` is in row 31 alone, before the stop."""
+    out = tmp_path / "clean.jsonl"
+    with stopped_at(60), pytest.raises(Interrupted):
+        clean_file(source, out)
+    assert clean_file(source, out).unread == ("topic",)
+
+
+def test_rows_of_another_format_go_on_too(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    write_rows(source, [{"q": f"Question {n}?", "a": f"Answer {n}", "b": "No", "extra": 1} for n in range(60)])
+    layout = RowLayout.of(columns={"prompt": "q", "chosen": "a", "rejected": "b"})
+    clean_file(source, tmp_path / "whole" / "clean.jsonl", layout=layout)
+    out = tmp_path / "again" / "clean.jsonl"
+    with stopped_at(40), pytest.raises(Interrupted):
+        clean_file(source, out, layout=layout)
+    report = clean_file(source, out, layout=layout)
+    assert report.unread == ("extra",)
+    assert written(out.parent) == written(tmp_path / "whole")
+
+
+@pytest.fixture
+def stopped(source: Path, tmp_path: Path) -> Path:
+    """The output of a call that was stopped."""
+    out = tmp_path / "clean.jsonl"
+    (tmp_path / "words.txt").write_text("damn\n")
+    with stopped_at(50), pytest.raises(Interrupted):
+        clean_file(source, out, {"lexicon": {"files": [str(tmp_path / "words.txt")]}})
+    return out
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "lexicon", "layout"])
+def test_other_rows_are_neither_used_nor_lost(source: Path, stopped: Path, tmp_path: Path, change: str) -> None:
+    words = tmp_path / "words.txt"
+    settings: dict[str, Any] = {"lexicon": {"files": [str(words)]}}
+    layout = RowLayout.of("gnomon" if change == "layout" else "")
+    if change == "settings":
+        settings["near_duplicates"] = "off"
+    if change == "data":
+        os.utime(source)
+        source.write_text(source.read_text("utf-8").replace("Question 1?", "Question x?"), "utf-8")
+    if change == "lexicon":
+        words.write_text("darn\n")
+    if change == "layout":  # the same layout, named by the user
+        assert clean_file(source, stopped, settings, layout=layout).rows == 100
+        return
+    with pytest.raises(ConfigError, match=r"has the checked rows of an interrupted cleaning with other data"):
+        clean_file(source, stopped, settings, layout=layout)
+    assert work_path(stopped).exists()
+    report = clean_file(source, stopped, settings, layout=layout, overwrite=True)
+    assert report.rows == 100
+    assert not work_path(stopped).exists()
+
+
+def test_a_touched_file_is_the_same_data(
+    source: Path, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = source.read_bytes()
+    source.unlink()
+    source.write_bytes(copy)
+    settings = {"lexicon": {"files": [str(tmp_path / "words.txt")]}}
+    sizes: list[int] = []
+
+    def write(path: Path, checked: Any, *rest: Any) -> Any:
+        sizes.append(len(checked))
+        return write_block(path, checked, *rest)
+
+    monkeypatch.setattr(file_checks, "write_block", write)
+    clean_file(source, stopped, settings)
+    assert sum(sizes) == 100 - 48
+
+
+def test_existing_files_are_refused_after_a_stop_too(source: Path, stopped: Path, tmp_path: Path) -> None:
+    (tmp_path / "rejected.jsonl").write_text("mine")
+    with pytest.raises(ConfigError, match=r"rejected.jsonl exists; give another --out, or --overwrite"):
+        clean_file(source, stopped, {"lexicon": {"files": [str(tmp_path / "words.txt")]}})
+    assert work_path(stopped).exists()
+    assert (tmp_path / "rejected.jsonl").read_text() == "mine"
+
+
+def test_an_error_of_the_data_leaves_nothing(tmp_path: Path) -> None:
+    """Ratings at random agree by chance alone, which the filter finds after all rows are checked."""
+    draws = [[1, 5], [5, 1], [3, 2], [2, 4], [4, 3]]
+    write_rows(tmp_path / "r.jsonl", [{"id": str(n), "text": f"T{n}", "ratings": r} for n, r in enumerate(draws)])
+    with pytest.raises(DataError, match="alpha of the ratings"):
+        clean_file(tmp_path / "r.jsonl", tmp_path / "out" / "clean.jsonl", {"agreement": "drop"})
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_pipe_cannot_be_resumed_and_the_sentence_says_so(source: Path, tmp_path: Path) -> None:
+    pipe, out = tmp_path / "pipe", tmp_path / "out" / "clean.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(source.read_bytes()))
+    writer.start()
+    sentence = f"stopped; the pipe {pipe} cannot be resumed, so write its content to a file and clean that"
+    with stopped_at(50), pytest.raises(Interrupted, match=sentence):
+        clean_file(pipe, out)
+    writer.join()
+    assert list(out.parent.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gnomon.data.quality import file_checks
+from gnomon.data.quality.clean import clean_file
+
+file_checks.SHARD, file_checks.BLOCK_ROWS = 8, 24
+source, folder, jobs = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+replace = os.replace
+
+
+def start(out: Path, at: int) -> int:
+    '''Clean in a process that is killed before it gives a file its name for the `at`-th time.'''
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    names = 0
+
+    def counted(*arguments, **more):
+        nonlocal names
+        names += 1
+        if names == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(*arguments, **more)
+
+    os.replace = counted
+    clean_file(source, out, {"margin": {"min_margin": 1}, "refusals": "report"}, jobs=jobs)
+    os._exit(0)
+
+
+for at in range(1, 100):
+    out = folder / str(at) / "clean.jsonl"
+    code = start(out, at)
+    if code == 0:
+        break
+    assert code == -signal.SIGKILL, code
+    assert start(out, 0) == 0
+print(at)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_before_every_name_in_turn_the_same_call_ends_it(
+    source: Path, whole: dict[str, Any], tmp_path: Path, jobs: int
+) -> None:
+    """The names: the key, five blocks, the record of the outputs, and the five outputs."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, source, tmp_path / "killed", str(jobs)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    count = int(done.stdout)
+    assert count == 1 + 5 + 1 + 5 + 1
+    for at in range(1, count + 1):
+        folder = tmp_path / "killed" / str(at)
+        assert written(folder) == whole
+        assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "report.txt"]), at
+        assert len(lines(folder / "clean.jsonl")) + len(lines(folder / "rejected.jsonl")) == 100
