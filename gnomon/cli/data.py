@@ -188,8 +188,8 @@ def clean(
     """Clean a data file. Each row goes into --out, or with the reason into rejected.jsonl beside it.
 
     Exact and near duplicates and pairs of equal sides are dropped; what other filters find is reported, in
-    flagged.jsonl and in report.json. `gnomon data filters` lists all filters. A stopped command, run again, goes on
-    where it was.
+    flagged.jsonl and in report.json. `gnomon data filters` lists all filters. A stopped command, run again, goes
+    on where it was.
 
     [bold]Examples[/bold]
 

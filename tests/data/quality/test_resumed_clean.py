@@ -33,6 +33,7 @@ SETTINGS = {"margin": {"min_margin": 1}, "refusals": "report"}
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_checks, "SHARD", 8)
     monkeypatch.setattr(file_checks, "BLOCK_ROWS", 24)
+    monkeypatch.setattr(file_checks, "BLOCK_SECONDS", 1e6)
 
 
 def rows() -> list[Any]:
@@ -246,8 +247,8 @@ from pathlib import Path
 from gnomon.data.quality import file_checks
 from gnomon.data.quality.clean import clean_file
 
-file_checks.SHARD, file_checks.BLOCK_ROWS = 8, 24
-source, folder, jobs = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+file_checks.SHARD, file_checks.BLOCK_ROWS, file_checks.BLOCK_SECONDS = 8, 24, 1e6
+source, folder, jobs, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 replace = os.replace
 
 
@@ -270,7 +271,7 @@ def start(out: Path, at: int) -> int:
     os._exit(0)
 
 
-for at in range(1, 100):
+for at in range(1, 100, step):
     out = folder / str(at) / "clean.jsonl"
     code = start(out, at)
     if code == 0:
@@ -282,20 +283,20 @@ print(at)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_killed_before_every_name_in_turn_the_same_call_ends_it(
-    source: Path, whole: dict[str, Any], tmp_path: Path, jobs: int
+@pytest.mark.parametrize(("jobs", "step"), [(1, 1), (2, 3)])
+def test_killed_before_a_file_gets_its_name_the_same_call_ends_it(
+    source: Path, whole: dict[str, Any], tmp_path: Path, jobs: int, step: int
 ) -> None:
     """The names: the key, five blocks, the record of the outputs, and the five outputs."""
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, source, tmp_path / "killed", str(jobs)],
+        [sys.executable, "-c", KILLED, source, tmp_path / "killed", str(jobs), str(step)],
         check=True,
         capture_output=True,
         text=True,
     )
     count = int(done.stdout)
     assert count == 1 + 5 + 1 + 5 + 1
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, step):
         folder = tmp_path / "killed" / str(at)
         assert written(folder) == whole
         assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "report.txt"]), at
