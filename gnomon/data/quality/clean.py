@@ -31,6 +31,7 @@ from gnomon.data.quality.work.checked_rows import CheckedRows
 from gnomon.data.quality.work.new_files import NewFiles, new_files, wrote_outputs
 from gnomon.data.quality.work.work_folder import FLAGGED, WorkFolder
 from gnomon.data.quality.work.work_key import work_key
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import locate
 from gnomon.data.reading.standard_input import STANDARD_INPUT, is_pipe
 from gnomon.data.record_kinds import recognize_kind, unread_keys
@@ -87,7 +88,7 @@ def clean_file(
 
 def _how_to_go_on(path: Path, done: int, *, resumable: bool) -> str:
     if resumable:
-        return f"stopped after {done:,} checked rows; run the same command again to go on from there."
+        return f"stopped after {counted(done, 'checked rows')}; run the same command again to go on from there."
     name = "standard input" if str(path) == STANDARD_INPUT else f"the pipe {path}"
     return f"stopped; {name} cannot be resumed, so write its content to a file and clean that, or start again."
 
