@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.data.completion_roles import completion_roles
 from gnomon.data.encoding import encode_answer
 from gnomon.data.inspection.facts import QUANTILES, facts, lengths
 from gnomon.data.inspection.inspect import Inspection
 from gnomon.data.inspection.outline import TOKENIZED, characters
 from gnomon.data.inspection.problems import problems
+from gnomon.data.quality.completion_roles import completion_roles
 from gnomon.data.reading.counting import counted
 from gnomon.data.records import NAMES, completions_of, prompt_of_record
 from gnomon.data.templates.rendering import render_prompt

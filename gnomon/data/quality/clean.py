@@ -19,13 +19,13 @@ from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.storage.files import json_text
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.output_file import check_output
-from gnomon.data.quality.comparison import Comparison, compare_rows
 from gnomon.data.quality.contract import Tools
 from gnomon.data.quality.file_checks import FileChecks
 from gnomon.data.quality.findings import Findings
 from gnomon.data.quality.lines import rejected_line, weighted_line
 from gnomon.data.quality.registry import active_filters
 from gnomon.data.quality.report import CleanReport, output_files
+from gnomon.data.quality.row_comparison import RowComparison, compare_rows
 from gnomon.data.quality.shard import RowChecks
 from gnomon.data.quality.work.checked_rows import CheckedRows
 from gnomon.data.quality.work.new_files import NewFiles, new_files, wrote_outputs
@@ -121,7 +121,7 @@ def _clean(
     return report
 
 
-def _write_rows(rows: CheckedRows, comparison: Comparison, files: NewFiles) -> None:
+def _write_rows(rows: CheckedRows, comparison: RowComparison, files: NewFiles) -> None:
     """Write the cleaned and the rejected rows, both in the order of the file."""
     clean = files.open("clean") if comparison.remaining.any() else None
     rejected, dropped, weights = files.open("rejected"), comparison.dropped, comparison.weights
@@ -139,7 +139,7 @@ def _write_rows(rows: CheckedRows, comparison: Comparison, files: NewFiles) -> N
 
 
 def _report(
-    checks: FileChecks, findings: Findings, comparison: Comparison, files: Mapping[str, str], seconds: float
+    checks: FileChecks, findings: Findings, comparison: RowComparison, files: Mapping[str, str], seconds: float
 ) -> CleanReport:
     unreadable, clean = checks.unreadable + comparison.unreadable, int(comparison.remaining.sum())
     parts = findings.quality_parts(checks.done, unreadable, comparison.bias)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.types import Completion, Message, Prompt, RatedText
-from gnomon.data.completion_roles import completion_roles
+from gnomon.data.quality.completion_roles import completion_roles
 from gnomon.data.quality.contract import Digests
 from gnomon.data.reading.conversations import completion_of
 from gnomon.data.reading.messages import context_fingerprint, fingerprint, text_of_turns

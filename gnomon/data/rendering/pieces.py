@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Message, Prompt, RatedText
-from gnomon.data.completion_roles import CompletionRole, completion_roles
 from gnomon.data.encoding import ENCODE, Example
 from gnomon.data.formats.registry import OWN, RowLayout
+from gnomon.data.quality.completion_roles import CompletionRole, completion_roles
 from gnomon.data.record_kinds import KINDS, recognize_kind
 from gnomon.data.records import EXPECTED, completions_of, prompt_of_record, scan_records
 from gnomon.data.templates.chat_template import turn_end

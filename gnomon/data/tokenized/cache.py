@@ -21,9 +21,9 @@ from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.sized_cache import remove_least_recent
 from gnomon.core.types import RejectedRow
-from gnomon.data.dependencies import code_digest, tokenizer_digest
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.pool import cores
+from gnomon.data.reading.dependencies import code_digest, tokenizer_digest
 from gnomon.data.reading.downloads import cache_folder
 from gnomon.data.reading.sources import digest_source
 from gnomon.data.templates.control_tokens import ControlCounts

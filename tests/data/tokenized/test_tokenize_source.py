@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.storage.digests import digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
-from gnomon.data.dependencies import tokenizer_digest
 from gnomon.data.encoding import ENCODE
 from gnomon.data.formats.registry import OWN
+from gnomon.data.reading.dependencies import tokenizer_digest
 from gnomon.data.records import read_records
 from gnomon.data.tokenized import cache
 from gnomon.data.tokenized.cache import TokenizedSource, tokenize_source

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 from gnomon.core.types import Preference, Ranking
-from gnomon.data.completion_roles import completion_roles
+from gnomon.data.quality.completion_roles import completion_roles
 from gnomon.data.quality.contract import Action, Part, RecordFilter
 from gnomon.data.quality.texts import completion_texts, nfc
 from gnomon.data.records import completions_of

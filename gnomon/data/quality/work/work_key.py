@@ -9,8 +9,8 @@ from typing import Any
 
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.storage.environment import versions
-from gnomon.data.dependencies import code_digest, tokenizer_digest
 from gnomon.data.quality.contract import Filter
+from gnomon.data.reading.dependencies import code_digest, tokenizer_digest
 from gnomon.data.reading.sources import digest_source
 from gnomon.data.record_kinds import RecognizedFile
 

@@ -7,12 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gnomon
+import gnomon.core
+import gnomon.data
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.data.reading.sources import digest_source
 
-PACKAGES = ("core", "data")
+PACKAGES = (gnomon.core, gnomon.data)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
@@ -33,6 +34,6 @@ def tokenizer_digest(tokenizer: Any) -> str:
 @cache
 def code_digest() -> str:
     """Compute the SHA-256 of the modules that read, check and encode data."""
-    root = Path(gnomon.__path__[0])
-    files = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
-    return digest_of([[path.relative_to(root).as_posix(), digest_file(path)] for path in files])
+    folders = [Path(package.__path__[0]) for package in PACKAGES]
+    files = [(path, folder.parent) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return digest_of([[path.relative_to(root).as_posix(), digest_file(path)] for path, root in files])

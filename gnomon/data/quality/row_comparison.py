@@ -17,7 +17,7 @@ from gnomon.data.records import parse_record, prompt_of_record
 
 
 @dataclass
-class Comparison:
+class RowComparison:
     """The result of comparing the records of a file.
 
     Attributes:
@@ -65,7 +65,7 @@ class _FileRecords(Candidates):
 
 def compare_rows(
     kind: type, filters: Sequence[FileFilter], rows: CheckedRows, findings: Findings, tools: Tools
-) -> Comparison:
+) -> RowComparison:
     """Apply the filters that compare records.
 
     Args:
@@ -75,7 +75,7 @@ def compare_rows(
         findings: collects what the filters find.
         tools: models that filters use.
     """
-    result, features = Comparison(rows.remaining), rows.features
+    result, features = RowComparison(rows.remaining), rows.features
     for index, reason in list(_ambiguous_ids(kind, rows, result.remaining)):
         result.drop(index, Rejection(UNREADABLE, reason))
     start = 2
