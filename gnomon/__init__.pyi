@@ -26,6 +26,9 @@ from .api.feedback_automation import (
     feedback_generate as feedback_generate,
     feedback_reorder as feedback_reorder,
 )
+from .api.feedback_collect import (
+    feedback_collect as feedback_collect,
+)
 from .api.feedback_crowd import (
     feedback_crowd_link as feedback_crowd_link,
     feedback_crowd_links as feedback_crowd_links,
@@ -33,13 +36,11 @@ from .api.feedback_crowd import (
     feedback_payments as feedback_payments,
 )
 from .api.feedback_profiles import (
+    feedback_clear_qualification as feedback_clear_qualification,
+    feedback_qualification as feedback_qualification,
     feedback_requirements as feedback_requirements,
     feedback_set_domains as feedback_set_domains,
     feedback_set_profile as feedback_set_profile,
-)
-from .api.feedback_qualification import (
-    feedback_clear_qualification as feedback_clear_qualification,
-    feedback_qualification as feedback_qualification,
 )
 from .api.feedback_server import (
     feedback_serve as feedback_serve,

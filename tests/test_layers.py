@@ -28,7 +28,7 @@ INNER_ORDER = {
     "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
-        "export",
+        "export", "collection",
     ),
     "training": ("", "runtime", "offline", "online"),
     "rewards": ("named", ""),

@@ -105,16 +105,12 @@ def _run_generators(
     cache: GenerationCache,
 ) -> GenerationResult:
     """Run one generator after the other; raise if the user stops or no completion exists at the end."""
-    from gnomon.feedback.generation.generate import GenerationResult, generate
+    from gnomon.feedback.generation.generate import run_generators
 
-    result, stop = GenerationResult(), StopSignal(waits=True)
+    stop = StopSignal(waits=True)
     total = len(prompts) * len(generators) * generation.count
     with stop.listening(), progress("completions", total) as bar:
-        for generator in generators:
-            with closing(generator):
-                generate(
-                    store, project, prompts, generator, generation, cache, stop=stop, progress=bar, result=result
-                )
+        result = run_generators(store, project, prompts, generators, generation, cache, stop=stop, progress=bar)
     if not result.whole:
         raise Interrupted(
             f"stopped; {result.added} completions were added, and the same command continues from there."
@@ -242,11 +238,7 @@ def feedback_auto_annotate(
 
     if not annotators:
         raise ConfigError("no annotator is given; name a program with --annotator.")
-    programs = [
-        open_annotator(one, tie=tie, utility=utility, seed=seed + replica)
-        for one in dict.fromkeys(annotators)
-        for replica in range(replicas if one.startswith("simulated:") else 1)
-    ]
+    programs = open_annotators(annotators, replicas=replicas, tie=tie, utility=utility, seed=seed)
     summaries: dict[str, WorkSummary] = {}
     stop = StopSignal(waits=True)
     with closing(open_store(url)) as store, stop.listening():
@@ -265,6 +257,28 @@ def feedback_auto_annotate(
                     f"stopped; {judged} judgements were added, and the same command continues from there."
                 )
     return summaries
+
+
+def open_annotators(
+    specs: Sequence[str], *, replicas: int = 1, tie: float = 0.0, utility: str | None = None, seed: int = 0
+) -> list[ProgramAnnotator]:
+    """Create programmatic annotators from their specifications; each simulated one in replicas.
+
+    Args:
+        specs: specifications, as `open_annotator` takes them; repeated ones count once.
+        replicas: replicas of each simulated annotator, with seeds that follow each other.
+        tie: largest difference of two scores that are a tie.
+        utility: utility of simulated annotators; see `feedback_auto_annotate`.
+        seed: seed of simulated annotators.
+
+    Raises:
+        ConfigError: a specification is invalid.
+    """
+    return [
+        open_annotator(one, tie=tie, utility=utility, seed=seed + replica)
+        for one in dict.fromkeys(specs)
+        for replica in range(replicas if one.startswith("simulated:") else 1)
+    ]
 
 
 def open_annotator(spec: str, *, tie: float = 0.0, utility: str | None = None, seed: int = 0) -> ProgramAnnotator:

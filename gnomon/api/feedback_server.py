@@ -1,20 +1,26 @@
-"""`gnomon feedback serve`: serve one project until Ctrl-C, and create the project of `--demo`."""
+"""`gnomon feedback serve`: serve a project until Ctrl-C or beside other work; the project of `--demo`."""
 
 from __future__ import annotations
 
 import random
 import socket
-from contextlib import closing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from gnomon.api.feedback import Name, only_project, open_store
-from gnomon.core.errors import ConfigError
+from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.progress import console
 
 if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts through here
+    import uvicorn
+
     from gnomon.feedback.store.store import Store
 
 KEEP_ALIVE = 75  # seconds that an idle connection is kept open: longer than most items take
+LAST_SECONDS = 5  # that requests may take after the server beside other work ends
 DEMO, DEMO_ITEMS = "film-reviews", 40
 
 
@@ -42,28 +48,79 @@ def feedback_serve(
     Raises:
         ConfigError: the port is taken, or the store has several projects and none was named.
     """
-    import uvicorn
-
-    from gnomon.feedback.store.access import Access
-    from gnomon.web.server import make_app
-
     with closing(_listening(host, port)) as listener, closing(open_store(url, make=demo)) as store:
         created = make_demo(store) if demo else None
         name = project or created or only_project(store)
         store.project(name)
-        listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
-        address = "https://YOUR-PROXY" if https else f"http://{listens}"
-        console.print(f"[bold]{name}[/bold] at http://{listens}; stop with Ctrl-C", soft_wrap=True)
-        access = Access(store)
-        if not access.has_admin(name):
-            token = access.invite(name, "admin", "admin")
-            message = f"your personal link, shown only once: {address}/join/{token}"
-            console.print(message, markup=False, highlight=False, soft_wrap=True)
-        app = make_app(store, name, secure=https)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        _introduce(store, name, host, listener, https=https)
+        _server(store, name, https=https).run(sockets=[listener])
+
+
+@contextmanager
+def serving(
+    store: Store, project: str, *, host: str = "127.0.0.1", port: int = 8000, https: bool = False
+) -> Iterator[Callable[[], None]]:
+    """Context manager: serve a project's pages in a thread, and print the address and an administrator's link.
+
+    Args:
+        store: the feedback store.
+        project: id of the project.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        https: browsers connect through a TLS proxy.
+
+    Yields:
+        A function that raises `RunError` if the server has ended.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    with closing(_listening(host, port)) as listener:
+        server = _server(store, project, https=https)
+        server.config.timeout_graceful_shutdown = LAST_SECONDS
+        thread = threading.Thread(target=server.run, args=([listener],), name="annotation-server", daemon=True)
+
+        def check() -> None:
+            if not thread.is_alive():
+                raise RunError("the annotation server has ended; run the same command again.")
+
+        thread.start()
+        try:
+            while not server.started:  # before that, the printed address would be refused
+                check()
+                time.sleep(0.01)
+            _introduce(store, project, host, listener, https=https)
+            yield check
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _introduce(store: Store, project: str, host: str, listener: socket.socket, *, https: bool) -> None:
+    """Print the address of a project's pages; if it has no administrator, create one and print their link."""
+    from gnomon.feedback.store.access import Access
+
+    listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+    address = "https://YOUR-PROXY" if https else f"http://{listens}"
+    console.print(f"[bold]{project}[/bold] at http://{listens}; stop with Ctrl-C", soft_wrap=True)
+    access = Access(store)
+    if not access.has_admin(project):
+        token = access.invite(project, "admin", "admin")
+        message = f"your personal link, shown only once: {address}/join/{token}"
+        console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _server(store: Store, project: str, *, https: bool) -> uvicorn.Server:
+    """The server of a project's pages."""
+    import uvicorn
+
+    from gnomon.web.server import make_app
+
+    app = make_app(store, project, secure=https)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE
+    )
+    return uvicorn.Server(config)
 
 
 def _listening(host: str, port: int) -> socket.socket:

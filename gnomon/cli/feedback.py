@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.cli.data import LAYOUT, layout_of
-from gnomon.cli.filter_options import EXPORT_OPTIONS, filter_settings
+from gnomon.cli.filter_options import EXPORT_OPTIONS, SELECTION_OPTIONS, filter_settings, selection_settings
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
@@ -31,9 +31,19 @@ LEFT_OUT = {  # keys of `left_out` in a manifest
     "judgements_without": "judgements excluded by --exclude-annotator",
     "judgements_below_confidence": "judgements below --min-confidence",
     "rows_of_another_layout": "rows that the format cannot hold, such as preferences with equal votes",
+    "unresolved_items": "items that are not resolved",
+    "tied_items": "items that are resolved as a tie",
+    "even_preferences": "preferences with equal votes",
+    "paused_judgements": "judgements of paused annotators",
 }
-ALPHA = ranges.Range("alpha is at most 1", ge=-1, le=1)
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]
+Mix = Annotated[
+    str | None,
+    typer.Option(
+        help="Shares that add up to 1.",
+        show_default="high_value=0.4,under_covered=0.3,edge=0.2,random=0.1",
+    ),
+]
 ProjectId = Annotated[
     str | None, typer.Option("--project", help="The project's id.", show_default="the only one")
 ]
@@ -230,13 +240,7 @@ def select_prompts(
     count: Annotated[int, number(ranges.Count, "Number of prompts.")],
     out: Annotated[Path, typer.Option(help="JSON-lines file to write.")],
     project: ProjectId = None,
-    mix: Annotated[
-        str | None,
-        typer.Option(
-            help="Shares that add up to 1.",
-            show_default="high_value=0.4,under_covered=0.3,edge=0.2,random=0.1",
-        ),
-    ] = None,
+    mix: Mix = None,
     seed: Annotated[int, number(ranges.Seed, "Random seed.")] = 0,
 ) -> None:
     """Select the next prompts to annotate: by value, coverage, edge cases and at random.
@@ -247,12 +251,11 @@ def select_prompts(
     """
     from gnomon.api.feedback import feedback_select_prompts
     from gnomon.cli.out_file import check_out
-    from gnomon.core.config import parse_override
     from gnomon.core.storage.files import write_jsonl
     from gnomon.data.record_rows import prompt_row
     from gnomon.feedback.store.database import sqlite_file
 
-    shares = {".".join(path): value for path, value in map(parse_override, mix.split(","))} if mix else None
+    shares = shares_of(mix)
     check_out(out, [sqlite_file(store)])
     selected, coverage = feedback_select_prompts(store, project, count, shares, seed=seed)
     rows = (
@@ -271,6 +274,13 @@ def select_prompts(
         new = sum(one.prompt.category == row.category for one in selected)
         name = row.category or "(no category)"
         typer.echo(f"{name}: {row.prompts} prompts, {row.items} items ({row.share:.0%}), {new} selected")
+
+
+def shares_of(mix: str | None) -> dict[str, Any] | None:
+    """The shares of `high_value=0.4,random=0.6`; `None` without any."""
+    from gnomon.core.config import parse_override
+
+    return {".".join(path): value for path, value in map(parse_override, mix.split(","))} if mix else None
 
 
 def bounds_of(scale: str) -> tuple[float, float]:
@@ -396,14 +406,13 @@ def agreement(
 
 @app.command()
 @option_group("filters", EXPORT_OPTIONS, filter_settings)
+@option_group("selection", SELECTION_OPTIONS, selection_settings)
 def export(
     store: Url,
     filters: dict[str, Any],
+    selection: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Folder for the rows and manifest.json.")],
     project: ProjectId = None,
-    aggregation: Annotated[
-        str, typer.Option(help="How votes are combined: majority, reliability, dawid_skene or bradley_terry.")
-    ] = "majority",
     kinds: Annotated[
         list[str] | None,
         typer.Option(help="Only preferences, rankings or demonstrations; repeatable."),
@@ -414,16 +423,12 @@ def export(
             "--format", help="jsonl, parquet, datasets, or another tool's: trl, openrlhf, llama-factory."
         ),
     ] = "jsonl",
-    exclude_annotator: Annotated[
-        list[str] | None, typer.Option(help="Id of an annotator whose judgements are left out; repeatable.")
-    ] = None,
-    criterion: Annotated[str | None, typer.Option(help="Criterion to use instead of the mean score.")] = None,
-    min_confidence: Annotated[
-        float | None, number(ranges.Share, "Leave out judgements whose annotator was less sure, from 0 to 1.")
-    ] = None,
-    min_alpha: Annotated[
-        float | None, number(ALPHA, "Refuse the export if Krippendorff's alpha is lower; 0.2 is usual.")
-    ] = None,
+    valid_only: Annotated[
+        bool,
+        typer.Option(
+            "--valid-only", help="Only items that are resolved, not as a tie; no judgements of paused annotators."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same names; keep all others.")
     ] = False,
@@ -445,15 +450,7 @@ def export(
     from gnomon.api.feedback import feedback_export
     from gnomon.feedback.export.exporter import ExportSpec
 
-    spec = ExportSpec(
-        aggregation,
-        tuple(kinds or ()),
-        criterion,
-        tuple(exclude_annotator or ()),
-        min_confidence=min_confidence,
-        min_alpha=min_alpha,
-        filters=filters,
-    )
+    spec = ExportSpec(kinds=tuple(kinds or ()), filters=filters, valid_only=valid_only, **selection)
     manifest = feedback_export(store, project, out, spec, format, overwrite=overwrite)
     rows = ", ".join(_counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
     judgements, annotators = (

@@ -69,7 +69,55 @@ GENERATION_OPTIONS: Options = {  # the fields of `GenerationSettings`
 }
 
 
-def _generation_settings(values: dict[str, Any]) -> GenerationSettings:
+SOURCE_OPTIONS: Options = {  # how models are reached, and which items are made of their completions
+    "key": (
+        Annotated[
+            list[str] | None,
+            typer.Option(help="HOST=VARIABLE: the environment variable with the host's API key."),
+        ],
+        None,
+    ),
+    "parallel": (Annotated[int, number(PARALLEL, "Concurrent requests to an endpoint.")], 4),
+    "timeout": (Annotated[float, number(TIMEOUT, "Seconds to wait for a response.")], 60.0),
+    "uncertainty_from": (UncertaintyFrom, None),
+    "random_share": (RandomShare, 0.2),
+    "pairs": (
+        Annotated[
+            int | None,
+            number(ranges.Count, "Items per prompt.", show_default="as many as completions"),
+        ],
+        None,
+    ),
+    "cache": (
+        Annotated[
+            Path | None, typer.Option(help="Folder for cached completions.", show_default="Gnomon's cache")
+        ],
+        None,
+    ),
+}
+PROGRAM_OPTIONS: Options = {  # how programs judge
+    "tie": (Annotated[float, number(TIE, "Scores that differ by at most this much are a tie.")], 0.0),
+    "replicas": (Annotated[int, number(REPLICAS, "Simulated annotators of each kind.")], 1),
+    "utility": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Utility that simulated annotators judge by: rule:…, model:…", show_default="random"
+            ),
+        ],
+        None,
+    ),
+}
+
+
+def source_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `feedback_generate` for the values of `SOURCE_OPTIONS`."""
+    uncertainty_from, keys = values.pop("uncertainty_from") or (), values.pop("key") or ()
+    return {**values, "uncertainty_from": uncertainty_from, "keys": keys}
+
+
+def generation_settings(values: dict[str, Any]) -> GenerationSettings:
+    """The settings of generation for the values of `GENERATION_OPTIONS`."""
     from gnomon.core.config import validate
     from gnomon.feedback.generation.requests import GenerationSettings
 
@@ -79,28 +127,16 @@ def _generation_settings(values: dict[str, Any]) -> GenerationSettings:
 
 
 @app.command()
-@option_group("generation", GENERATION_OPTIONS, _generation_settings)
+@option_group("generation", GENERATION_OPTIONS, generation_settings)
+@option_group("sourcing", SOURCE_OPTIONS, source_settings)
 def generate(
     store: Url,
     sources: Annotated[list[str], typer.Option("--from", help="A local model, or http://host/v1#model.")],
     generation: Any,  # GenerationSettings; typer evaluates annotations, and its module is slow to import
+    sourcing: dict[str, Any],
     project: ProjectId = None,
     prompts: Annotated[Path | None, typer.Option(help="File of prompts to add to the project first.")] = None,
     limit: Annotated[int | None, number(ranges.Count, "Number of prompts, selected by the default mix.")] = None,
-    key: Annotated[
-        list[str] | None, typer.Option(help="HOST=VARIABLE: the environment variable with the host's API key.")
-    ] = None,
-    parallel: Annotated[int, number(PARALLEL, "Concurrent requests to an endpoint.")] = 4,
-    timeout: Annotated[float, number(TIMEOUT, "Seconds to wait for a response.")] = 60.0,
-    uncertainty_from: UncertaintyFrom = None,
-    random_share: RandomShare = 0.2,
-    pairs: Annotated[
-        int | None,
-        number(ranges.Count, "Items per prompt.", show_default="as many as completions"),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for cached completions.", show_default="Gnomon's cache")
-    ] = None,
 ) -> None:
     """Generate completions with models and create items from them. Ctrl-C keeps finished completions.
 
@@ -121,13 +157,7 @@ def generate(
             generation,
             prompts=prompts,
             max_prompts=limit,
-            keys=key or (),
-            cache=cache,
-            uncertainty_from=uncertainty_from or (),
-            random_share=random_share,
-            pairs=pairs,
-            parallel=parallel,
-            timeout=timeout,
+            **sourcing,
         )
     _print_result(result, items)
 
@@ -173,19 +203,15 @@ def reorder(
 
 
 @app.command("auto-annotate")
+@option_group("judging", PROGRAM_OPTIONS)
 def auto_annotate(
     store: Url,
     annotator: Annotated[
         list[str], typer.Option(help="rule:longer, model:PATH, or simulated:careful; repeatable.")
     ],
+    judging: dict[str, Any],
     project: ProjectId = None,
     count: Annotated[int | None, number(ranges.Count, "Judgements per program in this call.")] = None,
-    tie: Annotated[float, number(TIE, "Scores that differ by at most this much are a tie.")] = 0.0,
-    replicas: Annotated[int, number(REPLICAS, "Simulated annotators of each kind.")] = 1,
-    utility: Annotated[
-        str | None,
-        typer.Option(help="Utility that simulated annotators judge by: rule:…, model:…", show_default="random"),
-    ] = None,
     seed: Annotated[int, number(ranges.Seed, "Random seed of simulated annotators.")] = 0,
 ) -> None:
     """Annotate a project's items with programs: rules, reward models or simulated annotators.
@@ -206,11 +232,9 @@ def auto_annotate(
             store,
             project,
             annotator,
-            replicas=replicas,
             max_judgements=count,
-            tie=tie,
-            utility=utility,
             seed=seed,
+            **judging,
         )
     for name, summary in summaries.items():
         skipped = f", {len(summary.skipped)} skipped ({summary.skipped[0][1]})" if summary.skipped else ""
@@ -262,8 +286,8 @@ def power_command(
 
       gnomon feedback power --effect 0.6 --kappa 0.4 --power 0.8 --votes 3 --simulate
     """
-    from gnomon.cli.power_table import show
     from gnomon.core.config import validate
     from gnomon.feedback.planning.annotation_plan import PowerSettings
+    from gnomon.feedback.planning.power_table import show
 
     show(validate(PowerSettings, settings, "power"), seed if simulate else None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.cli.feedback import ProjectId, Url
-from gnomon.cli.feedback_automation import app
+from gnomon.cli.feedback_collect import app
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges

@@ -46,19 +46,34 @@ def set_domains(
     project: ProjectId = None,
     clusters: Annotated[
         int | None,
-        number(CLUSTERS, "Number of clusters of the prompts' words.", show_default="the prompts' categories"),
+        number(
+            CLUSTERS,
+            "Number of clusters of the prompts, by their words or embeddings.",
+            show_default="the prompts' categories; with --embeddings chosen by silhouette",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="Sentence-embedding model of the clusters: minilm, or a folder.", show_default="words"),
     ] = None,
     seed: Annotated[int, number(ranges.Seed, "Random seed of the clusters.")] = 0,
 ) -> None:
-    """Set the domains of all prompts: their categories, or clusters by TF-IDF that are named by their words.
+    """Set the domains of all prompts: their categories, or clusters that are named by their words.
 
-    [bold]Example[/bold]
+    Clusters are of the prompts' words (TF-IDF), or with --embeddings of their meaning. Prompts that the model
+    cannot read, such as Chinese ones for minilm, are clustered by their words, apart from the others.
+
+    [bold]Examples[/bold]
 
       gnomon feedback set-domains feedback.db --project tone --clusters 8
+
+      gnomon feedback set-domains feedback.db --project tone --embeddings minilm
     """
     from gnomon.api.feedback_profiles import feedback_set_domains
 
-    for domain, prompts in feedback_set_domains(store, project, clusters, seed=seed).items():
+    for domain, prompts in feedback_set_domains(
+        store, project, clusters, embeddings=embeddings, seed=seed
+    ).items():
         typer.echo(f"{domain or '(no domain)'}: {prompts} prompts")
 
 
@@ -79,7 +94,7 @@ def qualification_command(
 
       gnomon feedback qualification feedback.db practice.jsonl --project tone
     """
-    from gnomon.api.feedback_qualification import feedback_clear_qualification, feedback_qualification
+    from gnomon.api.feedback_profiles import feedback_clear_qualification, feedback_qualification
     from gnomon.core.errors import ConfigError
 
     if clear == (file is not None):

@@ -1,4 +1,4 @@
-"""Options for filters of data quality: `--filter` and settings with an option of their own."""
+"""Options for filters of data quality, and for the judgements that an export counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options
+from gnomon.core import ranges
 
+ALPHA = ranges.Range("alpha is at most 1", ge=-1, le=1)
 FILTERS = "gnomon.data.quality.filters"
 _EVERY: Options = {  # settings of filters that have an option of their own
     "held_out": (
@@ -58,6 +60,38 @@ EXPORT_OPTIONS: Options = {
     **_FILTER,
     **{name: _EVERY[name] for name in ("min_agreement", "min_margin", "lexicon")},
 }
+SELECTION_OPTIONS: Options = {  # which judgements count in an export, and how they are combined
+    "aggregation": (
+        Annotated[
+            str, typer.Option(help="How votes are combined: majority, reliability, dawid_skene or bradley_terry.")
+        ],
+        "majority",
+    ),
+    "exclude_annotator": (
+        Annotated[
+            list[str] | None,
+            typer.Option(help="Id of an annotator whose judgements are left out; repeatable."),
+        ],
+        None,
+    ),
+    "criterion": (
+        Annotated[str | None, typer.Option(help="Criterion to use instead of the mean score.")],
+        None,
+    ),
+    "min_confidence": (
+        Annotated[
+            float | None,
+            number(ranges.Share, "Leave out judgements whose annotator was less sure, from 0 to 1."),
+        ],
+        None,
+    ),
+    "min_alpha": (
+        Annotated[
+            float | None, number(ALPHA, "Refuse the export if Krippendorff's alpha is lower; 0.2 is usual.")
+        ],
+        None,
+    ),
+}
 SETTINGS = {  # option → filter and setting
     "held_out": ("held_out", "files"),
     "lexicon": ("lexicon", "files"),
@@ -80,3 +114,10 @@ def filter_settings(values: Mapping[str, Any]) -> dict[str, Any]:
             name, key = SETTINGS[option]
             settings.setdefault(name, {}).setdefault(key, value)
     return settings
+
+
+def selection_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ExportSpec` for the values of `SELECTION_OPTIONS`."""
+    excluded = tuple(values["exclude_annotator"] or ())
+    others = {name: value for name, value in values.items() if name != "exclude_annotator"}
+    return {**others, "exclude_annotators": excluded}

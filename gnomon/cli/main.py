@@ -134,8 +134,8 @@ def run(
 
 def _print_plan(recipe: Path, overrides: list[str]) -> None:
     from gnomon.api.recipes import plan as plan_recipe
-    from gnomon.core.progress import console
-    from gnomon.pipeline.resource_plan import format_duration, format_plan
+    from gnomon.core.progress import console, format_duration
+    from gnomon.pipeline.resource_plan import format_plan
 
     console.print("trying each stage on a few tokens; nothing is trained")
     plan = plan_recipe(recipe, *overrides)
@@ -223,7 +223,8 @@ app.add_typer(data.app, name="data")
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 is success, 2 a mistake of the user, 3 a full disk, 70 a bug in Gnomon, 130 an interrupt.
+    Exit codes: 0 is success, 1 a target that was not reached, 2 a mistake of the user, 3 a full disk, 70 a bug in
+    Gnomon, 130 an interrupt.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Spin time of OpenMP threads. The default of a millisecond made a step ten times slower whenever another

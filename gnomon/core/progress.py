@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class ProgressBar:
-    """One bar, shown after `after` seconds, with `note` behind it."""
+    """One bar, shown after `after` seconds, with `note` behind it; it begins with `start` done before."""
 
-    def __init__(self, bars: Progress, label: str, total: int, after: float):
-        self._bars, self._task = bars, bars.add_task(label, total=total, note="")
+    def __init__(self, bars: Progress, label: str, total: int, after: float, start: int = 0):
+        self._bars, self._task = bars, bars.add_task(label, total=total, completed=start, note="")
         self._from = time.monotonic() + after
         self._appear()
 
@@ -49,11 +49,11 @@ class ProgressBar:
 class ProgressLines:
     """Progress as plain lines, for a log: one every `LINE_SECONDS`, and one at the end.
 
-    Work that takes less than `after` seconds has no line.
+    Work that takes less than `after` seconds has no line. `start` was done before.
     """
 
-    def __init__(self, label: str, total: int, after: float = 0.0):
-        self._label, self._total, self._after = label, total, after
+    def __init__(self, label: str, total: int, after: float = 0.0, start: int = 0):
+        self._label, self._total, self._after, self._start = label, total, after, start
         self._started = self._last_line = time.monotonic()
 
     def at(self, done: int, note: str = "") -> None:
@@ -62,8 +62,9 @@ class ProgressLines:
         if now - self._started < self._after or (done < self._total and now - self._last_line < LINE_SECONDS):
             return
         self._last_line, spent = now, now - self._started
-        left = spent / done * (self._total - done) if done else 0.0
-        times = f"{spent:.0f} s, {left:.0f} s left" if done < self._total else f"{spent:.0f} s"
+        gained = done - self._start
+        left = f", {spent / gained * (self._total - done):.0f} s left" if gained > 0 else ""
+        times = f"{spent:.0f} s{left}" if done < self._total else f"{spent:.0f} s"
         console.print(f"  {self._label} {done}/{self._total}  {times}  {note}".rstrip(), highlight=False)
 
 
@@ -76,7 +77,7 @@ class NoProgress:
 
 @contextmanager
 def progress(
-    label: str, total: int, *, quiet: bool = False, after: float = 0.0
+    label: str, total: int, *, quiet: bool = False, after: float = 0.0, start: int = 0
 ) -> Iterator[ProgressBar | ProgressLines | NoProgress]:
     """Context manager: a bar on the terminal; where output is not a terminal, a line every 15 seconds.
 
@@ -85,9 +86,10 @@ def progress(
         total: amount of work.
         quiet: show nothing.
         after: show nothing in the first seconds.
+        start: amount of work that was done before.
     """
     if quiet or not console.is_terminal:
-        yield NoProgress() if quiet else ProgressLines(label, total, after)
+        yield NoProgress() if quiet else ProgressLines(label, total, after, start)
         return
     columns = (
         TextColumn("  {task.description}"),
@@ -100,7 +102,7 @@ def progress(
     )
     bars = Progress(*columns, console=console)
     try:
-        yield ProgressBar(bars, label, total, after)
+        yield ProgressBar(bars, label, total, after, start)
     finally:
         if bars.live.is_started:
             bars.stop()
@@ -115,6 +117,13 @@ def watched(parts: Sequence[T], label: str) -> Iterator[T]:
         for done, part in enumerate(parts, start=1):
             yield part
             bar.at(done)
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class StopSignal:

@@ -58,6 +58,7 @@ FLAGS: dict[str, str] = {
     "feedback auto-annotate --by": "--annotator",
     "feedback auto-annotate --copies": "--replicas",
     "feedback auto-annotate --truth": "--utility",
+    "feedback collect --annotators": "--annotator",
     "feedback export --as": "--kinds",
     "feedback export --by": "--aggregation",
     "feedback export --without": "--exclude-annotator",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from gnomon.core.progress import StopSignal, console
+from gnomon.core.progress import StopSignal, console, format_duration
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.types import Message, Prompt
 from gnomon.models.engine.device import Compute, fill_kernels, find_compute
@@ -122,10 +122,3 @@ def format_plan(plan: ResourcePlan) -> str:
             f"{format_duration(stage.seconds)}",
         ]
     return "\n".join(lines)
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -14,8 +14,8 @@ from project import Project, Ran
 
 import gnomon
 from gnomon.core.errors import DataError
+from gnomon.core.progress import format_duration
 from gnomon.core.storage.files import read_json
-from gnomon.pipeline.resource_plan import format_duration
 from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.online.loop import OnlineLoop
 

@@ -39,10 +39,20 @@ class FolderLock:
         purpose: role of the folder in messages, such as "run folder".
         advice: what to do, in messages, where another process holds it.
         beat: seconds between two signs of life.
+        subject: what is in use, in the message of a refusal; by default the purpose and the folder.
     """
 
-    def __init__(self, folder: Path, purpose: str, *, advice: str = "give another folder", beat: float = BEAT):
+    def __init__(
+        self,
+        folder: Path,
+        purpose: str,
+        *,
+        advice: str = "give another folder",
+        beat: float = BEAT,
+        subject: str = "",
+    ):
         self.folder, self.purpose, self.advice, self.beat = folder, purpose, advice, beat
+        self.subject = subject or f"the {purpose} {folder}"
         self.path = folder / NAME
         self._handle: int | None = None
         self._over = threading.Event()
@@ -137,7 +147,7 @@ class FolderLock:
             host = "" if holder.get("host") == socket.gethostname() else f" on {holder.get('host')}"
             command = str(holder.get("command", ""))[:120]
             who = f"process {holder.get('pid')}{host} since {holder.get('started')} ({command})"
-        return f"the {self.purpose} {self.folder} is in use by {who}; wait until it ends, or {self.advice}."
+        return f"{self.subject} is in use by {who}; wait until it ends, or {self.advice}."
 
     def _give_signs(self, handle: int) -> None:
         while not self._over.wait(self.beat):

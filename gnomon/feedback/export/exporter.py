@@ -35,6 +35,7 @@ from gnomon.feedback.export.aggregation import (
     score_preferences,
     strength_preferences,
 )
+from gnomon.feedback.export.resolved_items import paused_annotators, why_invalid
 from gnomon.feedback.export.row_filters import RowFilters
 from gnomon.feedback.export.row_schema import (
     Row,
@@ -83,6 +84,8 @@ class ExportSpec:
         min_confidence: judgements with a lower confidence are left out; those without one are not.
         min_alpha: Krippendorff's alpha of the project below which the export is refused.
         filters: filters of data quality that drop rows, by name; see `gnomon.data.quality`.
+        valid_only: leave out what is no valid preference: items that are not resolved, or resolved as a tie or as
+            both bad; preferences with equal votes; judgements of paused annotators.
     """
 
     aggregation: str = "majority"
@@ -92,6 +95,7 @@ class ExportSpec:
     min_confidence: float | None = None
     min_alpha: float | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
+    valid_only: bool = False
 
 
 @dataclass
@@ -155,7 +159,11 @@ class ExportManifest:
         spec = self.spec
         bounds = {"min_confidence": spec.min_confidence, "min_alpha": spec.min_alpha}
         set_bounds = {name: value for name, value in bounds.items() if value is not None}
-        return {**set_bounds, **({"filters": to_json(spec.filters)} if spec.filters else {})}
+        return {
+            **set_bounds,
+            **({"filters": to_json(spec.filters)} if spec.filters else {}),
+            **({"valid_only": True} if spec.valid_only else {}),
+        }
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Count something that becomes no row."""
@@ -206,19 +214,24 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
             ("judgements_without", spec.exclude_annotators),
         ):
             export.leave_out(reason, count_judgements(session, project, annotators))
+        paused = paused_annotators(session, spec.exclude_annotators) if spec.valid_only else ()
+        if spec.valid_only:
+            export.leave_out("paused_judgements", count_judgements(session, project, paused))
+        excluded = (*spec.exclude_annotators, *paused)
         if spec.min_confidence is not None:
-            count = count_unsure(session, project, spec.min_confidence, spec.exclude_annotators)
+            count = count_unsure(session, project, spec.min_confidence, excluded)
             export.leave_out("judgements_below_confidence", count)
-        aggregator = _fit(session, export)
-        judged = judged_items(
-            session, project, exclude=spec.exclude_annotators, min_confidence=spec.min_confidence
-        )
+        aggregator = _fit(session, export, excluded)
+        judged = judged_items(session, project, exclude=excluded, min_confidence=spec.min_confidence)
         items = _to_export(judged, export)
         for _, group in itertools.groupby(items, key=lambda item: item.prompt.id):
             single: list[ScoredCompletion] = []
             compared: list[JudgedItem] = []
             for item in group:
-                yield from _item_rows(item, aggregator, export)
+                invalid = why_invalid(item, export.project) if spec.valid_only else ""
+                yield from _item_rows(item, aggregator, export, invalid)
+                if invalid:
+                    continue
                 if spec.aggregation == "bradley_terry" and not is_both_bad(item, aggregator):
                     compared.append(item)
                 elif len(item.completions) == 1 and (one := score_completion(item, aggregator)) is not None:
@@ -240,8 +253,8 @@ def record_export(store: Store, manifest: dict[str, Any]) -> None:
         )
 
 
-def _fit(session: Session, export: ExportManifest) -> Aggregator:
-    """First pass over all votes: fit the aggregator and find minority opinions."""
+def _fit(session: Session, export: ExportManifest, excluded: Sequence[str]) -> Aggregator:
+    """First pass over the votes, without excluded annotators: fit the aggregator, find minority opinions."""
     method: AggregationMethod = export.spec.aggregation  # type: ignore[assignment]  # checked by `start_export`
     if method in ("reliability", "dawid_skene") and has_anonymous_judgements(session, export.project.id):
         raise ConfigError(
@@ -256,10 +269,8 @@ def _fit(session: Session, export: ExportManifest) -> Aggregator:
     tests: list[Vote] = []
     gold: dict[Hashable, Hashable] = {}
     most = 0
-    spec = export.spec
-    for item in judged_items(
-        session, export.project.id, exclude=spec.exclude_annotators, min_confidence=spec.min_confidence
-    ):
+    least = export.spec.min_confidence
+    for item in judged_items(session, export.project.id, exclude=excluded, min_confidence=least):
         right = gold_label(item)
         if right is None:
             votes += item_votes(item)
@@ -291,8 +302,10 @@ def _to_export(items: Iterable[JudgedItem], export: ExportManifest) -> Iterator[
             yield item
 
 
-def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest) -> Iterator[ExportedRow]:
-    """Yield the rows of one item: its judgements, and the rows aggregated from them."""
+def _item_rows(
+    item: JudgedItem, aggregator: Aggregator, export: ExportManifest, invalid: str
+) -> Iterator[ExportedRow]:
+    """Yield the rows of one item: its judgements, and, unless it is invalid, the rows aggregated from them."""
     for judgement in item.judgements:
         values = aggregator.worth(judgement)
         yield export.add("judgements", judgement_row(item, judgement, [values[one] for one in judgement.shown]))
@@ -309,6 +322,9 @@ def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest)
         export.decisions[str(item.key)] = item.decision.id
     elif not item.counted_judgements:
         export.leave_out("unjudged_items")
+        return
+    if invalid:
+        export.leave_out(invalid)
         return
     if is_weightless(item, aggregator):
         export.leave_out("weightless_items")
@@ -334,7 +350,9 @@ def _item_rows(item: JudgedItem, aggregator: Aggregator, export: ExportManifest)
 
 
 def _preference(preference: Preference, items: Sequence[int], export: ExportManifest) -> Iterator[ExportedRow]:
-    """Yield the row of a preference, unless a filter drops it."""
-    if export.keeps(preference):
+    """Yield the row of a preference, unless it is not valid or a filter drops it."""
+    if export.spec.valid_only and preference.probability == 0.5:
+        export.leave_out("even_preferences")
+    elif export.keeps(preference):
         export.even += preference.probability == 0.5
         yield export.add("preferences", preference_row(preference, items))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
-from gnomon.core.errors import ModelError
+from gnomon.core.errors import BusyError, DiskFullError, GnomonError, Interrupted, ModelError
 from gnomon.core.storage.digests import digest
 from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.generation.generators import (
@@ -69,6 +69,59 @@ class GenerationResult:
     too_similar: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     whole: bool = True
+
+
+def run_generators(
+    store: Store,
+    project: str,
+    prompts: Sequence[Prompt],
+    generators: Sequence[CompletionGenerator],
+    settings: GenerationSettings,
+    cache: GenerationCache,
+    *,
+    stop: object = False,
+    progress: ProgressSink | None = None,
+    failures: dict[int, str] | None = None,
+) -> GenerationResult:
+    """Generate completions with one generator after the other; each is closed when it has finished.
+
+    Args:
+        store: database with the prompts.
+        project: id of the project.
+        prompts: prompts of the project.
+        generators: write the completions.
+        settings: number of completions and sampling.
+        cache: cache of generated texts.
+        stop: becomes true when the texts in flight are to be the last.
+        progress: receives the number of finished slots.
+        failures: receives the sentence of each generator that fails, by its index, and the others go on; `None`:
+            the first failure ends the generation.
+
+    Raises:
+        GnomonError: a generator fails, or the store.
+    """
+    result = GenerationResult()
+    for index, generator in enumerate(generators):
+        try:
+            with closing(generator):
+                generate(
+                    store,
+                    project,
+                    prompts,
+                    generator,
+                    settings,
+                    cache,
+                    stop=stop,
+                    progress=progress,
+                    result=result,
+                )
+        except (BusyError, DiskFullError, Interrupted):
+            raise
+        except GnomonError as error:
+            if failures is None:
+                raise
+            failures[index] = str(error)
+    return result
 
 
 @dataclass(frozen=True)

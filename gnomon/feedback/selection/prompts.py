@@ -91,6 +91,7 @@ def select_prompts(
     *,
     max_items: int | None = None,
     near_duplicate: float = NEAR_DUPLICATE,
+    earlier: Sequence[Prompt] = (),
 ) -> list[SelectedPrompt]:
     """Select prompts by a mix, part by part; fewer than `count` if the bank runs out of prompts.
 
@@ -104,6 +105,7 @@ def select_prompts(
         seed: seed of the random part and of the order among equals.
         max_items: prompts with at least this many items are left out; by default none are.
         near_duplicate: similarity in (0, 1] from which two prompts are near-duplicates, of which one is left out.
+        earlier: prompts that were selected before; their near-duplicates are left out, and they themselves too.
 
     Raises:
         DataError: two prompts share an id, a value is not in [0, 1], or a number is out of its range.
@@ -121,7 +123,7 @@ def select_prompts(
 
     eligible = [entry for entry in bank if max_items is None or items(entry) < max_items]
     by_items = sorted(eligible, key=items)
-    selection = _Selection(near_duplicate)
+    selection = _Selection(near_duplicate, earlier)
     streams: dict[MixPart, Iterator[BankPrompt]] = {
         "random": iter(eligible),
         "edge": iter([entry for entry in by_items if entry.edge]),
@@ -191,12 +193,12 @@ def similarity(one: Prompt, other: Prompt) -> float:
 class _Selection:
     """The selected prompts, without duplicates and near-duplicates."""
 
-    def __init__(self, near_duplicate: float):
+    def __init__(self, near_duplicate: float, earlier: Sequence[Prompt]):
         self.near_duplicate = near_duplicate
         self.selected: list[SelectedPrompt] = []
         self.categories: Counter[str] = Counter()
-        self.turns: list[Turns] = []
-        self.examined: set[str] = set()  # ids that were selected, or rejected as near-duplicates
+        self.turns: list[Turns] = [_turns(prompt) for prompt in earlier]
+        self.examined = {prompt.id for prompt in earlier}  # also ids that were selected, or rejected
 
     def fill(self, part: MixPart, stream: Iterator[BankPrompt], quota: int) -> int:
         """Select prompts from a stream, and return their number.

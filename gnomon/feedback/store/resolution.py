@@ -16,9 +16,12 @@ from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, Pro
 from gnomon.feedback.task_types import setup_of, vote_label
 
 
-def has_consensus(labels: Sequence[Hashable], threshold: float) -> bool:
-    """Whether the most frequent label has more than this share of the votes; a tie is a label like others."""
-    return bool(labels) and max(Counter(labels).values()) > threshold * len(labels)
+def consensus(labels: Sequence[Hashable], threshold: float) -> Hashable | None:
+    """Return the most frequent label if its share of the votes is larger; a tie is a label like others."""
+    if not labels:
+        return None
+    label, count = Counter(labels).most_common(1)[0]
+    return label if count > threshold * len(labels) else None
 
 
 def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: float | None = None) -> None:
@@ -51,9 +54,8 @@ def _update_state(item: ItemRow, project: ProjectRow, judgements: Sequence[Judge
     # All judgements are of the same completions, so any order that is the same for all makes labels comparable.
     counted = [vote_label(row.answer, row.shown, sorted(row.shown)) for row in judgements if not row.surplus]
     item.vote_count = len(counted)
-    if len(counted) >= project.votes_per_item and has_consensus(
-        counted, setup_of(project.settings).consensus_threshold
-    ):
+    threshold = setup_of(project.settings).consensus_threshold
+    if len(counted) >= project.votes_per_item and consensus(counted, threshold) is not None:
         # The target falls where dissenters corrected their judgements, or withdrew.
         item.state, item.target_votes = "done", min(item.target_votes, len(counted))
     elif len(counted) < item.target_votes:

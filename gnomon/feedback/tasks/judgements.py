@@ -60,6 +60,8 @@ class JudgedItem:
         gold: the correct answer of a gold item; indices refer to that order.
         judgements: effective judgements, including surplus ones, in order of arrival.
         decision: the reviewer's effective decision, which replaces the judgements, if there is one.
+        state: state of the item in the store; see `ItemRow`.
+        target_votes: number of judgements that it needs.
     """
 
     key: int
@@ -68,6 +70,8 @@ class JudgedItem:
     gold: Mapping[str, Any] | None
     judgements: tuple[StoredJudgement, ...]
     decision: StoredJudgement | None = None
+    state: str = "open"
+    target_votes: int = 1
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -116,7 +120,14 @@ def _chunk(
 ) -> Iterator[JudgedItem]:
     """Yield the items with these keys."""
     items = session.execute(
-        select(ItemRow.key, ItemRow.prompt, ItemRow.completions, ItemRow.gold)
+        select(
+            ItemRow.key,
+            ItemRow.prompt,
+            ItemRow.completions,
+            ItemRow.gold,
+            ItemRow.state,
+            ItemRow.target_votes,
+        )
         .where(ItemRow.key.in_(keys))
         .order_by(ItemRow.prompt, ItemRow.key)
     ).all()
@@ -146,6 +157,8 @@ def _chunk(
             row.gold,
             tuple(judgements[row.key]),
             _stored_decision(last_decision.get(row.key), ids),
+            row.state,
+            row.target_votes,
         )
 
 

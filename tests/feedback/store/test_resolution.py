@@ -10,7 +10,7 @@ from exported import pair_preferences
 from sqlalchemy import select
 
 from gnomon.core.errors import ConfigError, DataError
-from gnomon.feedback.store.resolution import has_consensus
+from gnomon.feedback.store.resolution import consensus
 from gnomon.feedback.store.schema import DecisionRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.store import Project, Store
 from gnomon.feedback.tasks.adjudication import decide, decided_items, disputed_items, review_item, unanimous_items
@@ -43,7 +43,7 @@ def store(database: str) -> Iterator[Store]:
 def test_the_most_frequent_label_needs_more_than_the_threshold(
     labels: list[str], threshold: float, expected: bool
 ) -> None:
-    assert has_consensus(labels, threshold) is expected
+    assert (consensus(labels, threshold) is not None) is expected
 
 
 def judge(queue: Queue, answers: dict[str, str]) -> int:
