@@ -18,7 +18,7 @@ from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.record_parts import parts_of
 from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
 from gnomon.data.output_file import check_output
-from gnomon.data.reading.counting import counted
+from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import recognize_kind, unread_keys
 from gnomon.data.record_rows import record_row
@@ -35,6 +35,7 @@ class Conversion:
         rejected: number of rows that were not used, by the reason; the file has each with its position.
         unread: keys that were not read.
         left_out: number of rows written without a part of their record that the format has no place for.
+        joined: number of rows that are part of the record at another row's position.
         rejected_file: the file of these rows; `None` if all rows were used.
     """
 
@@ -44,6 +45,7 @@ class Conversion:
     unread: tuple[str, ...]
     rejected_file: Path | None
     left_out: Counter[str] = field(default_factory=Counter)
+    joined: int = 0
 
     def sentence(self, out: Path) -> str:
         """The result in words."""
@@ -55,6 +57,9 @@ class Conversion:
             lines.append(
                 f"{counted(self.rejected.total(), 'rows')} not used, listed in {self.rejected_file}{more}"
             )
+        if self.joined:
+            joined = f"{counted(self.joined, 'rows')} {verb(self.joined, 'are')}"
+            lines.append(f"{joined} part of another row's record")
         if self.left_out:
             parts = ", ".join(f"{part} in {counted(n, 'rows')}" for part, n in self.left_out.most_common())
             lines.append(f"left out, since the format has no place for them: {parts}")
@@ -106,7 +111,8 @@ def convert_file(
             raise DataError(f"{path}: no row can be written as {to}; {why}")
     if not rejected and overwrite:
         rejected_file.unlink(missing_ok=True)
-    return Conversion(kind, written, rejected, unread_keys(keys), rejected_file if rejected else None, left_out)
+    listed = rejected_file if rejected else None
+    return Conversion(kind, written, rejected, unread_keys(keys), listed, left_out, keys.joined)
 
 
 def writer_of(name: str, kind: type) -> tuple[Callable[[Any], dict[str, Any]], Set[str] | None]:

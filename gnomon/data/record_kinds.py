@@ -15,6 +15,7 @@ from gnomon.data.formats.contract import Format
 from gnomon.data.formats.misspellings import is_misspelling
 from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
+from gnomon.data.formats.ranked_lists import LISTS
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.readers import Row, scan_rows
 from gnomon.data.reading.row_fields import KeysRead, filled
@@ -169,13 +170,25 @@ def _kind_in(form: Format, rows: Sequence[Row | DataError], path: Path, kinds: S
 
 def _check_no_answers(rows: Sequence[Mapping[str, Any] | DataError], path: Path) -> None:
     """Refuse to read as prompts alone rows with several columns that look like answers."""
-    names = Counter(str(key) for row in rows if not isinstance(row, DataError) for key in row if filled(row[key]))
-    answers = answer_columns(name for name, count in names.items() if 2 * count > len(rows) and name != "answer")
+    readable = [row for row in rows if not isinstance(row, DataError)]
+    names = Counter(str(key) for row in readable for key in row if filled(row[key]))
+    most = [name for name, count in names.items() if 2 * count > len(rows) and name != "answer"]
+    answers = answer_columns(most)
+    lists = [name for name in most if name in LISTS and any(_is_answer_list(row.get(name)) for row in readable)]
+    if lists:
+        raise DataError(
+            f"{path} holds prompts, and {lists[0]} is a list of answers without a rank or score for each; give "
+            "them as completions, best first, or read the prompts alone with --format gnomon."
+        )
     if len(answers) > 1:
         raise DataError(
             f"{path} holds prompts, and the columns {', '.join(answers)} look like answers; map them with "
             "--columns KEY=COLUMN, or read the prompts alone with --format gnomon."
         )
+
+
+def _is_answer_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1
 
 
 def unread_keys(keys: KeysRead) -> tuple[str, ...]:

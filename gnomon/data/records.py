@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.conversations import (
     MEDIA_COLUMNS,
@@ -239,6 +239,9 @@ def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) ->
         raise DataError(f"{path} is {form.title}, which hold {names}, not {NAMES[kind]}; give other data.")
     plain = ((where, _without_media(row)) for where, row in rows)
     for where, row in _named(form.scan(kind, plain), path):
+        if isinstance(row, JoinedRow):
+            keys.joined += 1
+            continue
         if isinstance(row, DataError) and not isinstance(row, UnusedRow) and not str(row).startswith(str(path)):
             row = DataError(f"{path}, {where}: {str(row).rstrip('.')}; as {form.title}.")
         yield where, row

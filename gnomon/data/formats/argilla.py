@@ -5,6 +5,7 @@ https://docs.argilla.io/latest/how_to_guides/import_export
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +49,6 @@ class Argilla(JudgedRows, Format):
     name = "argilla"
     title = "an Argilla export"
     kinds = (Preference, Ranking, RatedText)
-    annotated = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Fields beside responses; or columns that end in `.responses`; or columns that list users' values."""
@@ -194,15 +194,27 @@ def _answers(fields: Mapping[str, Any], responses: Sequence[_Response]) -> dict[
     """Return the answers by name: the options of a ranking are names of fields."""
     ranks = _ranks(responses[0].value)
     if ranks is not None:
-        names = [name for tied in ranks for name in tied]
-        missing = next((name for name in names if not filled(fields.get(name))), None)
-        if missing is not None:
-            raise DataError(f"a ranking has '{missing}' in it, and no field is called so")
-        return {name: fields[name] for name in names}
+        return {name: fields[_field_of(name, fields)] for tied in ranks for name in tied}
     pair = answer_pair(fields)
     if pair is None:
         raise DataError("it chooses an answer, but its fields have no two, such as response-1 and response-2")
     return {name: required(fields, name) for name in (pair.first, pair.second)}
+
+
+def _field_of(option: str, fields: Mapping[str, Any]) -> str:
+    """Return the field that an option of a ranking means: of its name, or the only one that ends with it.
+
+    Raises:
+        DataError: there is none, or several end so: `1` is `Response 1`, but not beside `Answer 1`.
+    """
+    if filled(fields.get(option)):
+        return option
+    end = re.compile(rf".*[^0-9a-z]{re.escape(option.lower())}", re.DOTALL)
+    names = [name for name in fields if end.fullmatch(str(name).lower()) and filled(fields.get(name))]
+    if len(names) != 1:
+        fault = "no field is called so" if not names else f"it may be {' or '.join(names)}"
+        raise DataError(f"a ranking has '{option}' in it, and {fault}")
+    return names[0]
 
 
 def _ballot(kind: type, response: _Response, fields: Mapping[str, Any], answers: Mapping[str, Any]) -> Ballot:

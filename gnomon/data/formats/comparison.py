@@ -37,7 +37,7 @@ class AnswerComparison(JudgedRows, Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A prompt, two answers whose columns differ in a number or letter, and a verdict."""
         pair = answer_pair(row)
-        verdicts = _verdict_columns(row)
+        verdicts = verdict_columns(row)
         if pair is None or not verdicts or not has_question(row) or row.get("rejected") is not None:
             return None
         return f"{pair.first} and {pair.second} have the verdict in {' and '.join(verdicts)}"
@@ -64,7 +64,7 @@ class AnswerComparison(JudgedRows, Format):
         pair = answer_pair(row)
         if pair is None:
             raise DataError("it has no two columns with answers, such as response_a and response_b")
-        columns = _verdict_columns(row)
+        columns = verdict_columns(row)
         annotators = [name for name in columns if name not in VERDICTS]
         if len(columns) > 1 and len(annotators) < len(columns):
             raise DataError(f"it has several verdicts, {' and '.join(columns)}; map the right one with --columns")
@@ -101,6 +101,6 @@ def _is_zero(value: Any) -> bool:
     return not isinstance(value, bool) and str(value).strip() in ("0", "0.0")
 
 
-def _verdict_columns(row: Mapping[str, Any]) -> list[str]:
+def verdict_columns(row: Mapping[str, Any]) -> list[str]:
     """Return the columns with verdicts, empty ones too: a row without a vote has the layout nevertheless."""
     return [name for name in row if name in VERDICTS or ANNOTATOR.fullmatch(str(name))]

@@ -35,6 +35,13 @@ class UnusedRow(DataError):
     """A valid row that holds no record of the wanted kind, such as a battle without a vote."""
 
 
+class JoinedRow(UnusedRow):
+    """A row whose contents are part of a record at another row's position, such as a ranked reply of a tree."""
+
+    def __init__(self) -> None:
+        super().__init__("it is part of another row's record")
+
+
 class Format:
     """A published layout of rows. A subclass defines `evidence` and `convert`, or `scan` in place of the latter.
 
@@ -45,7 +52,6 @@ class Format:
         writes: kinds of records that can be written in this layout.
         general: whether the layout is known by a few common names of columns only; it gives way to a specific
             one that a file has as well.
-        annotated: whether rows have judgements beside the columns of any other layout, which gives way.
     """
 
     name: ClassVar[str]
@@ -53,7 +59,6 @@ class Format:
     kinds: ClassVar[tuple[type, ...]]
     writes: ClassVar[tuple[type, ...]] = ()
     general: ClassVar[bool] = False
-    annotated: ClassVar[bool] = False
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Return why a row has this layout, as a clause for messages, or `None` if it has not.
@@ -67,7 +72,11 @@ class Format:
         return self.kinds[0]
 
     def is_certain(self, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether rows that have this layout leave no other reading of another general one."""
+        """Return whether rows that have this layout leave no other reading, though their columns fit one.
+
+        Args:
+            rows: the first rows of a file.
+        """
         return False
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row | DataError]:
@@ -88,7 +97,7 @@ class Format:
     def scan(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedRow]:
         """Yield a file's records of a kind as rows in Gnomon's own layout, each with its position.
 
-        A row that holds none is yielded as its `UnusedRow`, a damaged one as its `DataError`.
+        A row that holds none is yielded as its `UnusedRow` or `JoinedRow`, a damaged one as its `DataError`.
 
         Args:
             kind: one of `kinds`.

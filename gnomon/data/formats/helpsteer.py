@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, RatedText
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.judged_answers import SAME, preference, share_of
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import listed, mapping, number, required, text
@@ -128,6 +128,7 @@ def _pair(first: _RatedAnswer, second: _RatedAnswer) -> Iterator[ScannedRow]:
     scores = first.helpfulness, second.helpfulness
     prompt = {"prompt": first.prompt}
     yield first.where, preference(prompt, first.answer, second.answer, share_of(*scores), scores[0] - scores[1])
+    yield second.where, JoinedRow()
 
 
 def _strength(row: Mapping[str, Any], *keys: str) -> float:

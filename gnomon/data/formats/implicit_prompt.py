@@ -43,8 +43,8 @@ class ImplicitPrompt(Format):
         sides = (row.get("chosen"), row.get("rejected"))
         if not all(isinstance(side, str) for side in sides) or has_value(row, "messages", "conversations"):
             return None
-        if has_value(row, *QUESTIONS, "instruction", "context_messages"):
-            return None
+        if any(name in row for name in (*QUESTIONS, "instruction", "context_messages")):
+            return None  # where the prompt is null, the row is damaged
         return "chosen and rejected are texts without a prompt beside them"
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:

@@ -36,7 +36,6 @@ class LabelStudio(JudgedRows, Format):
     name = "label-studio"
     title = "a Label Studio export"
     kinds = (Preference, Ranking, RatedText)
-    annotated = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """`data` and `annotations`, which hold results."""

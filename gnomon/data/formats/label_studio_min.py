@@ -20,7 +20,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
 from gnomon.data.formats.ballots import Ballot, JudgedPrompt, ScannedPrompt
 from gnomon.data.formats.comparison import VERDICTS
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.label_studio import KINDS, UNJUDGED, LabelStudio
 from gnomon.data.formats.question_columns import RATINGS
 from gnomon.data.formats.verdicts import answer_pair, known_vote
@@ -29,6 +29,7 @@ from gnomon.data.reading.row_fields import filled, with_cells
 
 ANNOTATION = ("annotator", "annotation_id", "lead_time")  # columns that every export has
 BOOKKEEPING = ("id", *ANNOTATION, "created_at", "updated_at", "agreement", "history")
+NO_RESULT = "its annotation has no choice between two answers, no ranking and no rating"
 TYPES = {"selected": "pairwise", "rating": "rating", "ranker": "ranker", "choices": "choices"}
 _Cells = dict[str, Any]
 
@@ -39,13 +40,16 @@ class LabelStudioMin(Format):
     name = "label-studio-min"
     title = "a Label Studio export with one annotation a row"
     kinds = (Preference, Ranking, RatedText)
-    annotated = True
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
-        """The columns that describe an annotation, and a choice, a ranking or a rating, or no annotation yet."""
-        if not all(name in row for name in ANNOTATION) or (_is_annotated(row) and not _results(_cells(row))):
-            return None
-        return f"it has the columns {', '.join(ANNOTATION)}"
+        """The columns that describe an annotation."""
+        if all(name in row for name in ANNOTATION):
+            return f"it has the columns {', '.join(ANNOTATION)}"
+        return None
+
+    def is_certain(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether a row has a choice, a ranking or a rating; its data may have any other layout too."""
+        return any(_results(_cells(row)) for row in rows)
 
     def kind_of(self, rows: Sequence[Mapping[str, Any]]) -> type:
         """Return the kind of the first result that makes records."""
@@ -59,23 +63,31 @@ class LabelStudioMin(Format):
         """Return the prompt, the answers and the judgement of a row's annotator."""
         if not _is_annotated(row):
             raise UnusedRow(UNJUDGED)
-        return LabelStudio().judged(kind, _task(row))
+        task = _task(row)
+        if not task["annotations"][0]["result"]:
+            raise UnusedRow(NO_RESULT)
+        return LabelStudio().judged(kind, task)
 
     def scan(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedRow]:
         """Yield the records of each task at the position of its first annotation, as those of the JSON export."""
-        for where, judged in self.scan_judged(kind, rows):
-            if isinstance(judged, DataError):
-                yield where, judged
+        for where, task in self._tasks(kind, rows):
+            if isinstance(task, DataError):
+                yield where, task
                 continue
             try:
-                converted = judged.rows(kind)
+                converted: list[Row | DataError] = list(task.judged().rows(kind))
             except DataError as error:
-                yield where, error
-                continue
+                converted = [error]
             yield from ((where, row) for row in converted)
+            yield from ((other, JoinedRow()) for other in task.positions[1:])
 
     def scan_judged(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedPrompt]:
         """Yield each task with the judgements of its rows; a person's last annotation counts."""
+        for where, task in self._tasks(kind, rows):
+            yield where, task if isinstance(task, DataError) else task.judged()
+
+    def _tasks(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[tuple[str, _Task | DataError]]:
+        """Yield the tasks of a file, each with its rows, which stand together; or the error of a row."""
         task: _Task | None = None
         for where, row in rows:
             try:
@@ -87,20 +99,22 @@ class LabelStudioMin(Format):
                 continue
             if task is None or not task.has(judged):
                 if task is not None:
-                    yield task.where, task.judged()
-                task = _Task(where, judged)
-            task.ballots += [(str(row.get("created_at") or ""), ballot) for ballot in judged.ballots]
+                    yield task.positions[0], task
+                task = _Task(judged)
+            task.positions.append(where)
+            time, name = str(row.get("created_at") or ""), str(row.get("annotation_id") or "")
+            task.ballots += [(time, ballot.annotator or name, ballot) for ballot in judged.ballots]
         if task is not None:
-            yield task.where, task.judged()
+            yield task.positions[0], task
 
 
 @dataclass
 class _Task:
-    """A task, at the position of its first row, with the time of each annotation and its judgement."""
+    """A task with its rows: of each its position, its time, its annotator or id, and its ballot."""
 
-    where: str
     first: JudgedPrompt
-    ballots: list[tuple[str, Ballot]] = field(default_factory=list)
+    positions: list[str] = field(default_factory=list)
+    ballots: list[tuple[str, str, Ballot]] = field(default_factory=list)
 
     def has(self, judged: JudgedPrompt) -> bool:
         """Return whether a row is one more annotation of this task."""
@@ -109,10 +123,8 @@ class _Task:
 
     def judged(self) -> JudgedPrompt:
         """Return the task with one judgement of each person, the latest: an export has the latest first."""
-        in_time = sorted(self.ballots, key=lambda pair: pair[0])
-        last: dict[str | int, Ballot] = {
-            ballot.annotator or number: ballot for number, (_, ballot) in enumerate(in_time)
-        }
+        in_time = sorted(self.ballots, key=lambda entry: entry[0])
+        last = {name or str(number): ballot for number, (_, name, ballot) in enumerate(in_time)}
         return replace(self.first, ballots=list(last.values()))
 
 
@@ -131,7 +143,7 @@ def _task(row: Mapping[str, Any]) -> Row:
     results = _results(cells)
     controls = {result["from_name"] for result in results}
     for name in controls:
-        row.get(name)  # counts as read
+        _ = name in row  # counts as read, with all that is in it
     data = {name: cell if _has_ids(cell) else dict(row)[name] for name, cell in cells.items()}
     return {
         "id": row.get("id"),

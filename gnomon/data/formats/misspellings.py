@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHORT, LONG = 5, 8  # letters from which on a letter may be missing or added, and from which on two may differ
+SHORT, LONG = 5, 10  # letters from which on a letter may be missing or added, and from which on two may differ
 
 
 def is_misspelling(name: str, word: str) -> bool:

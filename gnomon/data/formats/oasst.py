@@ -15,7 +15,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
-from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.judged_answers import ScoredAnswer, finite, preferences, ranking
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text, truth
@@ -231,5 +231,7 @@ def _scan_tree(kind: type, tree: dict[str, _Message]) -> Iterator[ScannedRow]:
                 message.where,
                 DataError(f"message {message.id}: {lost} (parent_id {message.parent})"),
             )
-        elif message.id not in used:
+        elif message.id in used:
+            yield message.where, JoinedRow()
+        else:
             yield from ((message.where, one) for one in outcomes[message.id])

@@ -18,7 +18,7 @@ from gnomon.data.reading.row_fields import filled, required
 
 QUESTIONS = ("prompt", "question", "query", "input")
 ANSWERS = ("response", "output", "answer", "reply", "completion")
-OTHER_LAYOUTS = ("completions", "messages", "conversations", "instruction", "ratings", "rating")
+OTHER_LAYOUTS = ("completions", "messages", "conversations", "instruction")
 
 
 class PromptResponse(Format):
@@ -32,13 +32,13 @@ class PromptResponse(Format):
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """One column of each kind, by name, and none of another layout."""
         question, answer = question_key(row), answer_key(row)
-        if (
-            question is None
-            or any(row.get(key) not in (None, "") for key in OTHER_LAYOUTS)
-            or is_open_transcript(row.get("prompt"))
-        ):
+        pair = filled(row.get("chosen")) or filled(row.get("rejected"))
+        others = OTHER_LAYOUTS if pair else (*OTHER_LAYOUTS, "ratings", "rating")
+        if question is None or any(row.get(key) not in (None, "") for key in others):
             return None
-        if filled(row.get("chosen")) or filled(row.get("rejected")):
+        if is_open_transcript(row.get("prompt")):
+            return None
+        if pair:
             other = question == "prompt" or any(is_answer_list(row.get(side)) for side in ("chosen", "rejected"))
             return None if other or answer else f"it has the columns {question}, chosen and rejected"
         if answer is None or (question, answer) == ("prompt", "completion"):

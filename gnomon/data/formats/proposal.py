@@ -9,6 +9,7 @@ from typing import Any
 
 ROWS = 50  # rows that are looked at
 DEEPEST = 4
+MORE = "[…]"  # ends the path of a list's first item that others follow
 WORDS = {  # a column is for a key if its name has one of the words; the first word is the best
     "prompt": (
         "prompt", "question", "query", "instruction", "user", "human", "request", "problem", "context", "input",
@@ -78,7 +79,12 @@ def _paths(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[type]]:
         for path, value in _leaves(row):
             kinds.setdefault(path, set()).add(type(value))
             counts[path] += 1
-    return {path: kinds[path] for path, count in counts.items() if 2 * count > len(rows)}
+    cut = tuple(path.removesuffix(MORE) for path in kinds if path.endswith(MORE))  # would lose what follows
+    return {
+        path: kinds[path]
+        for path, count in counts.items()
+        if 2 * count > len(rows) and not path.endswith(MORE) and not path.startswith(cut)
+    }
 
 
 def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -91,6 +97,8 @@ def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, A
         yield path, value  # messages are read as a whole
     elif isinstance(value, list) and value and depth < DEEPEST:
         yield from _leaves(value[0], f"{path}[0]", depth + 1)
+        if len(value) > 1:
+            yield f"{path}[0]{MORE}", value
     elif path and value not in (None, "", [], {}):
         yield path, value
 

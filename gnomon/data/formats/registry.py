@@ -114,8 +114,7 @@ def recognize(
 ) -> Recognized | None:
     """Return the published format that at least half of some rows have; `None` if it is Gnomon's own or unknown.
 
-    A general format counts only where no specific one matches, and gives way to one that is certain of all rows;
-    every other one gives way to an export of annotations, which has its columns too.
+    A general format counts only where no specific one matches; every format gives way to one that is certain.
     Where Gnomon's own layout fits as well, it is one of the readings; it wins where it holds every wanted kind.
 
     Args:
@@ -133,7 +132,6 @@ def recognize(
     if kinds is not None:
         held = [match for match in matches if set(match.format.kinds) & set(kinds)]
         matches = held or [match for match in matches if not match.format.general]
-    matches = [match for match in matches if match.format.annotated] or matches
     matches = [match for match in matches if match.format.is_certain(rows)] or matches
     own = next((match for match in matches if match.format.name == GNOMON), None)
     if own is not None and (matches == [own] or (kinds is not None and {*kinds} <= {*own.format.kinds})):

@@ -24,9 +24,13 @@ COLUMN = re.compile(rf"({'|'.join(STEMS)})([ _-]?)([a-z0-9])", re.IGNORECASE)
 MODEL = re.compile(r"model[ _-]?([a-z0-9])(?:[ _-]?name)?", re.IGNORECASE)
 TIES = frozenset({
     "tie", "ties", "tied", "draw", "same", "equal", "both", "neither", "no preference", "both good", "both bad",
-    "bothbad", "tie (bothbad)", "tie (both bad)", "[[c]]", "=",
+    "bothbad", "tie (bothbad)", "tie (both bad)", "[[c]]", "=", "about the same", "the same", "a tie",
+    "equally good", "equally bad", "both are good", "both are bad", "both are equally good",
+    "both are equally bad", "no difference", "neither is better",
 })  # fmt: skip
 ORDINALS = {"first": 1.0, "left": 1.0, "second": 0.0, "right": 0.0}
+DEGREE = r"(?:much|far|a lot|significantly|clearly|slightly|somewhat|marginally|a bit|a little)"
+BETTER = re.compile(rf"(?P<side>.+?) (?:(?:is|was) (?:{DEGREE} )?(?:the )?(?:better|best|preferred)|wins|won)\.?")
 SIGN = re.compile(r"(?:(?P<left>[^<>=]+?)\s*(?P<sign>>{1,3}|<{1,3}|={1,2})\s*(?P<right>[^<>=]+?))\Z")
 
 
@@ -140,6 +144,8 @@ def _by_word(value: Any, pair: AnswerPair) -> float | None:
         return 0.5
     if word.startswith("[[") and word.endswith("]]"):
         word = word[2:-2].strip()
+    if (better := BETTER.fullmatch(word)) is not None:
+        return _side(better["side"], pair)
     comparison = SIGN.match(word)
     if comparison is None:
         return _side(word, pair)

@@ -48,6 +48,8 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         ("records", f"{len(outlines):,}"),
         ("refused", f"{len(inspection.refused):,}"),
     ]
+    if inspection.joined:
+        rows.append(("rows that are part of another row's record", f"{inspection.joined:,}"))
     prompts = {one.prompt for one in outlines if one.prompt is not None}
     if prompts:
         rows.append(("distinct prompts", f"{len(prompts):,}"))

@@ -39,6 +39,7 @@ class Inspection:
         has_tokens: whether tokens were counted.
         control_tokens: counts of control tokens in the records' texts.
         scripts: letters by script, of the first records.
+        joined: number of rows that are part of the record at another row's position.
     """
 
     path: Path
@@ -53,11 +54,13 @@ class Inspection:
     has_tokens: bool = False
     control_tokens: ControlCounts = field(default_factory=ControlCounts)
     scripts: Counter[str] = field(default_factory=Counter)
+    joined: int = 0
 
     @property
     def rows(self) -> int:
         """Number of rows of the file that are not blank; one may hold several records."""
-        return len({one.where for one in self.outlines} | {row.where for row in self.refused})
+        own = {one.where for one in self.outlines} | {row.where for row in self.refused}
+        return len(own) + self.joined
 
 
 @dataclass
@@ -151,7 +154,7 @@ def inspect(
     if not result.outlines:
         reasons = [f"{row.where}: {row.reason}" for row in result.refused]
         raise DataError(f"{all_refused(path, reasons)[:-1]}; as {NAMES[kind]}, {EXPECTED[kind]}")
-    return replace(result, unread=unread_keys(keys))
+    return replace(result, unread=unread_keys(keys), joined=keys.joined)
 
 
 def _add(result: Inspection, entry: Outline | RejectedRow, prompts: PromptIds) -> bool:

@@ -156,4 +156,5 @@ def _report(
         unread=unread_keys(checks.keys),
         files=files,
         seconds=seconds,
+        joined=checks.keys.joined,
     )

@@ -72,6 +72,7 @@ class CleanReport:
         unread: keys of the rows that records of this kind do not use.
         files: the written files by what they hold.
         seconds: time that it took.
+        joined: number of further rows that are part of the record at another row's position.
     """
 
     source: str
@@ -86,6 +87,7 @@ class CleanReport:
     unread: Sequence[str]
     files: Mapping[str, str]
     seconds: float
+    joined: int = 0
 
     def as_text(self) -> str:
         """Format the report for reading."""
@@ -94,6 +96,8 @@ class CleanReport:
             f"{counted(self.rows, 'rows')} = {self.clean:,} clean + {self.rejected:,} rejected",
             "quality: " + f"{self.quality:.2f} = " + " × ".join(f"{n} {v:.2f}" for n, v in self.parts.items()),
         ]
+        if self.joined:
+            lines.append(f"rows that are part of another row's record: {self.joined:,}")
         if self.unreadable:
             lines.append(f"not readable as {self.kind}: {self.unreadable:,}")
         table = [("filter", "action", "found", "first rows, or figures")]

@@ -196,11 +196,13 @@ class KeysRead:
 
     Attributes:
         unused: rows that hold no record of the wanted kind, by the reason.
+        joined: number of rows that are part of the record at another row's position.
     """
 
     present: dict[str, None] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     unused: Counter[str] = field(default_factory=Counter)
+    joined: int = 0
 
     def unread(self) -> list[str]:
         """Return the filled keys that were not read, in the order of the file."""

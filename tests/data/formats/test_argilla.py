@@ -80,6 +80,27 @@ def test_ranks_may_be_equal(rows_file: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_options_may_be_the_ends_of_fields(rows_file: Callable[..., Path], layout: Callable[..., Any]) -> None:
+    fields = {"prompt": "Name a film.", "Response 1": "Ran.", "Response 2": "No.", "Response 12": "Oz."}
+    path = rows_file(layout([("u1", ["2", "12", "1"], "submitted")], **fields))
+    (record,) = read_records(Ranking, path)
+    assert [one.text for one in record.completions] == ["No.", "Oz.", "Ran."]
+
+
+def test_an_end_of_two_fields_is_not_guessed(rows_file: Callable[..., Path]) -> None:
+    fields = {"prompt": "Name a film.", "Response 1": "Ran.", "Draft 1": "No.", "Response 2": "Oz."}
+    inspection = inspect(
+        rows_file(
+            flattened([("u1", ["Response 1", "2"], "submitted")], **fields),
+            flattened([("u1", ["2", "1"], "submitted")], **fields),
+        )
+    )
+    assert [one.reason for one in inspection.refused] == [
+        "a ranking has '1' in it, and it may be Response 1 or Draft 1"
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_label_chooses_between_two_answers(rows_file: Callable[..., Path], layout: Callable[..., Any]) -> None:
     fields = {"prompt": "Name a film.", "response-1": "Ran.", "response-2": "No."}
     answers = [("u1", "response-2", "submitted"), ("u2", "tie", "submitted"), ("u3", "response-1", "discarded")]

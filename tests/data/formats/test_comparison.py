@@ -38,6 +38,11 @@ PROMPT = {"instruction": "Translate.", "input": "Haus"}
         (("response1", "response2"), "TIE", 0.5),
         (("answer-1", "answer-2"), "left", 1),
         (("Answer A", "Answer B"), "both bad", 0.5),
+        (("response_a", "response_b"), "A is slightly better", 1),
+        (("response_a", "response_b"), "Assistant B wins.", 0),
+        (("response1", "response2"), "Response 2 is the best", 0),
+        (("response1", "response2"), "Both are equally good", 0.5),
+        (("response1", "response2"), "About the same", 0.5),
     ],
 )
 def test_verdicts(columns: tuple[str, str], verdict: Any, vote: float) -> None:
@@ -57,6 +62,8 @@ def test_verdicts(columns: tuple[str, str], verdict: Any, vote: float) -> None:
         (("response_A", "response_B"), "A>A"),
         (("response_A", "response_B"), True),
         (("response_A", "response_B"), "unsure"),
+        (("response_A", "response_B"), "C is better"),
+        (("response_A", "response_B"), "A is not better"),
         (("answer_0", "answer_1"), [1, 0]),
     ],
 )

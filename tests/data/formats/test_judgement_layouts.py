@@ -69,6 +69,7 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("stepwise", {"prompt": "q", "completions": ["x", "y"], "labels": [True, False]}),
     ("ranked-list", {"prompt": "q", "responses": ["x", "y"], "scores": [1, 2]}),
     ("ranked-list", {"prompt": "q", "answers": [{"answer": r, "rank": n} for n, r in enumerate("xy")]}),
+    ("scored-pairs", {"question": "q", "answer_0": "x", "answer_1": "y", "score_0": 1.0, "score_1": -1.0}),
     ("ratings", {"prompt": "q", "response": "x", "rating": 7}),
     ("thumbs", {"prompt": "q", "response": "x", "thumbs": "up"}),
     ("rewardbench2", {"prompt": "q", **SIDES, "num_correct": 1, "num_incorrect": 2, "subset": "Math"}),
@@ -82,6 +83,13 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
             "id": 1,
             "data": {"prompt": "q", "items": [{"id": "x", "body": "x"}, {"id": "y", "body": "y"}]},
             "annotations": [{"result": [RANKER]}],
+        },
+    ),
+    (
+        "label-studio-min",
+        {
+            **{"prompt": "q", "answer1": "x", "answer2": "y", "id": 1, "better": "left", "annotator": 2},
+            **{"annotation_id": 3, "created_at": "2024-05-01", "updated_at": "2024-05-01", "lead_time": 4.5},
         },
     ),
     (

@@ -103,6 +103,23 @@ def test_tasks_that_nobody_annotated_are_not_used(rows_file: Callable[..., Path]
     assert [one.reason for one in inspection.refused] == ["nobody has annotated it"]
 
 
+def test_an_annotation_that_holds_nothing_to_compare_is_unused(rows_file: Callable[..., Path]) -> None:
+    bare = annotation({"text_1": "x", "text_2": "y"}, task=9)
+    inspection = inspect(rows_file(*votes("left"), bare))
+    reason = "its annotation has no choice between two answers, no ranking and no rating"
+    assert [one.reason for one in inspection.refused] == [reason]
+    with pytest.raises(DataError, match=f"only row is refused, line 1: {reason}"):
+        inspect(rows_file(bare))
+
+
+def test_an_annotation_that_is_exported_twice_counts_once(rows_file: Callable[..., Path]) -> None:
+    named = votes("left", "right")
+    unnamed = [annotation(ANSWERS, task=8, person=None, minute=n, pw="left" if n else "right") for n in (0, 1)]
+    inspection = inspect(rows_file(named[0], *named, *unnamed, unnamed[1]))
+    assert [(r.chosen.text, r.probability) for r in inspection.records] == [("Ran.", 0.5), ("Ran.", 0.5)]
+    assert (inspection.rows, inspection.joined, inspection.refused) == (6, 4, [])
+
+
 def test_data_in_the_columns_of_another_layout_are_still_annotations(rows_file: Callable[..., Path]) -> None:
     data = {"instruction": "Name a film.", "output": "Ran."}
     path = rows_file(annotation(data, stars=[{"rating": 5}]))

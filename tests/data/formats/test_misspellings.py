@@ -38,6 +38,7 @@ def test_slips_of_the_keyboard(name: str, word: str) -> None:
         ("test", "text"),
         ("date", "rater"),
         ("rated", "rater"),
+        ("redacted", "rejected"),
         ("context", "text"),
         ("completion_tokens", "completion"),
         ("", "id"),

@@ -66,3 +66,11 @@ def test_a_layout_that_the_user_chose_names_its_null_too(rows_file: Callable[...
     path = rows_file({"input": None, "label": "42", "datasource": "math"})
     with pytest.raises(DataError, match="line 1: 'input' is null"):
         read_records(Prompt, path, layout=RowLayout.of("openrlhf"))
+
+
+def test_a_null_prompt_is_not_taken_from_the_words_that_both_sides_share(rows_file: Callable[..., Path]) -> None:
+    row = {"prompt": None, "chosen": "The sky is blue.", "rejected": "The sky is green."}
+    with pytest.raises(DataError, match="line 1: 'prompt' is null"):
+        inspect(rows_file(row))
+    del row["prompt"]
+    assert inspect(rows_file(row)).records[0].prompt.messages[0].content == "The sky is"

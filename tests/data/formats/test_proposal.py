@@ -79,3 +79,21 @@ def test_prompts_beside_several_answers_are_not_read_as_prompts_alone(tmp_path: 
     with pytest.raises(DataError, match="the columns answer1, answer2 look like answers; map them"):
         inspect(file)
     assert inspect(file, layout=RowLayout.of("gnomon")).kind is Prompt
+
+
+def test_the_first_of_several_items_is_not_proposed() -> None:
+    """The others would be lost."""
+    items = [{"user": "Q", "reply": "A"}, {"user": "R", "reply": "B"}]
+    assert propose_columns([{"question": "Q", "log": items[:1]}]) == {
+        "prompt": "question",
+        "completion": "log[0].reply",
+    }
+    assert propose_columns([{"question": "Q", "log": items[:1]}, {"question": "Q", "log": items}]) is None
+
+
+def test_a_list_of_answers_beside_a_prompt_is_not_left_unread(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_rows(file, [{"prompt": "Q", "responses": ["a", "b", "c"], "pairs": [[0, 1]]}] * 2)
+    with pytest.raises(DataError, match="responses is a list of answers without a rank or score for each"):
+        inspect(file)
+    assert inspect(file, layout=RowLayout.of("gnomon")).kind is Prompt

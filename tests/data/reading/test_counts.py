@@ -93,7 +93,7 @@ def check_counts(path: Path, rows: int) -> None:
     assert inspection.rows == rows
     out = path.parent / "out.jsonl"
     result = convert_file(path, out, "gnomon", overwrite=True)
-    assert result.written + result.rejected.total() == rows
+    assert result.written + result.rejected.total() + result.joined == rows
     assert result.written == len(inspection.records)
     assert len(inspect(out).records) == result.written
 
@@ -164,3 +164,61 @@ def test_a_cut_file_keeps_the_rows_before_the_cut(name: str, rows: list[Row], cu
         written = iter([(row["chosen"], row["rejected"]) for row in rows])
         for record in records:  # in the same order; others are rejected
             assert (record.chosen.text, record.rejected.text) in written
+
+
+def message(number: int, parent: int | None, rank: int | None, tree: int) -> Row:
+    ids = {"message_id": f"{tree}-{number}", "message_tree_id": f"{tree}"}
+    above = None if parent is None else f"{tree}-{parent}"
+    role = "prompter" if parent is None else "assistant"
+    return {**ids, "parent_id": above, "role": role, "text": f"t{number}", "rank": rank}
+
+
+def tree(shape: tuple[int, list[int | None]]) -> list[Row]:
+    """A prompt with replies of some ranks."""
+    number, ranks = shape
+    return [
+        message(0, None, None, number),
+        *(message(n, 0, rank, number) for n, rank in enumerate(ranks, start=1)),
+    ]
+
+
+def task(shape: tuple[int, list[str]]) -> list[Row]:
+    """The annotations of one task, one a row."""
+    number, votes = shape
+    data = {"id": number, "prompt": f"q{number}", "response1": "x", "response2": "y", "lead_time": 1.5}
+    return [{**data, "pw": vote, "annotator": n, "annotation_id": n} for n, vote in enumerate(votes)]
+
+
+def neighbors(shape: tuple[int, list[int]]) -> list[Row]:
+    """Rated answers to one prompt."""
+    number, ratings = shape
+    rest = {"correctness": 3, "coherence": 3, "complexity": 1, "verbosity": 1}
+    return [
+        {"prompt": f"q{number}", "response": f"a{n}", "helpfulness": one, **rest} for n, one in enumerate(ratings)
+    ]
+
+
+SEVERAL: dict[str, tuple[Callable[[Any], list[Row]], st.SearchStrategy[Any]]] = {
+    "OpenAssistant": (tree, st.sampled_from([None, 0, 1, 2])),
+    "Label Studio": (task, st.sampled_from(["left", "right", "tie", ""])),
+    "HelpSteer": (neighbors, st.integers(0, 4)),
+}
+
+
+@pytest.mark.parametrize("layout", SEVERAL)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_rows_that_make_one_record_together_are_counted(layout: str, data: st.DataObject) -> None:
+    make, cell = SEVERAL[layout]
+    groups = data.draw(st.lists(st.lists(cell, min_size=1, max_size=4), min_size=1, max_size=4))
+    rows = [row for number, cells in enumerate(groups) for row in make((number, cells))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.jsonl"
+        path.write_bytes(as_lines(rows))
+        try:
+            inspection = inspect(path)
+        except DataError:
+            return
+        assert inspection.rows == len(rows)
+        positions = {record.where for record in inspection.records} | {one.where for one in inspection.refused}
+        assert len(positions) + inspection.joined == len(rows)
