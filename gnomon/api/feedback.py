@@ -14,6 +14,7 @@ from gnomon.core.errors import ConfigError, DataError
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
     from gnomon.feedback.export.exporter import ExportSpec
     from gnomon.feedback.quality.summary import QualityReport
+    from gnomon.feedback.quality.written_quality import WrittenCounts
     from gnomon.feedback.selection.prompts import CategoryCoverage, SelectedPrompt
     from gnomon.feedback.store.ingest import IngestCounts
     from gnomon.feedback.store.store import Project, Store
@@ -70,14 +71,12 @@ def feedback_init(url: Name, project: Project) -> None:
         ConfigError: the task or a setting is invalid.
         DataError: there is a project of that id.
     """
-    from gnomon.feedback.task_types import SHAPES, limits_of, setup_of
+    from gnomon.feedback.task_types import SHAPES, check_settings, limits_of, setup_of
 
     if project.task not in SHAPES:
         raise ConfigError(f"the task is '{project.task}'; give one of {', '.join(SHAPES)}.")
     limits_of(setup_of(project.settings))
-    criteria = setup_of(project.settings).criteria
-    if criteria and not setup_of(project.settings).criteria_of(project.task):
-        raise ConfigError(f"a {project.task} has no criteria; remove them, or choose rating or likert.")
+    check_settings(project.task, project.settings)
     with closing(open_store(url, make=True)) as store:
         store.add_project(project)
 
@@ -89,9 +88,10 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
         url: address of the store.
         project: id of the project; `None`: the only one.
         file: rows with a prompt and `completions`, or `chosen` and `rejected`, or, where completions are scored,
-            one `completion`; any format of `data.reading.readers`. The columns `category`, `tags`, `value`,
-            `edge`, `language`, `domain` and `skills` are stored with the prompt.
-        bare: the rows are prompts without completions.
+            one `completion`, or, where annotators write the answers, a prompt alone; any format of
+            `data.reading.readers`. The columns `category`, `tags`, `value`, `edge`, `language`, `domain` and
+            `skills` are stored with the prompt.
+        bare: add the rows as prompts without completions to the prompt bank, and create no items.
 
     Returns:
         Numbers of added and existing items; of prompts if they are bare.
@@ -107,7 +107,7 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
     with closing(open_store(url)) as store:
         name = project or only_project(store)
         groups = read_groups(Path(file), store.project(name).task, bare=bare, keys=keys)
-        counted = add_groups(store, name, groups)
+        counted = add_groups(store, name, groups, bare=bare)
     report_keys(Path(file), "prompts and completions", keys)
     return counted
 
@@ -202,6 +202,7 @@ def feedback_import_judgements(
     from gnomon.data.reported_rows import report_keys, report_unused
     from gnomon.feedback.importing.judgements import TASKS, import_judgements, scan_judged_items, task_of
     from gnomon.feedback.store.store import Project
+    from gnomon.feedback.task_types import DEMONSTRATION
 
     path, keys, layout = Path(file), KeysRead(), RowLayout.of(format)
     default = prompt_of(prompt) if prompt else None
@@ -210,6 +211,11 @@ def feedback_import_judgements(
         new = project not in store.projects()
         title = f"Judgements of {path.stem}"
         about = Project(project, title, task_of(path, layout)) if new else store.project(project)
+        if about.task == DEMONSTRATION:
+            raise ConfigError(
+                f"project '{project}' collects written answers, and --judgements imports choices and rankings; "
+                "give another --project, or import prompts without --judgements."
+            )
         if about.task not in TASKS:
             raise ConfigError(f"project '{project}' has scores, not choices; import them with --ratings.")
         items = scan_judged_items(path, about.task, default, keys, layout)
@@ -395,3 +401,20 @@ def feedback_status(url: Name, project: str | None = None) -> tuple[dict[str, in
         name = project or only_project(store)
         store.project(name)
         return Queue(store, name).progress(), annotator_table(store, name)
+
+
+def feedback_written_counts(url: Name, project: str | None = None) -> WrittenCounts | None:
+    """Return the numbers of written answers by outcome and flag; `None` if annotators of the project write none.
+
+    Raises:
+        ConfigError: no project was named, and the store has none, or several.
+        DataError: there is no such project.
+    """
+    from gnomon.feedback.quality.written_quality import count_texts, load_checked_texts
+    from gnomon.feedback.task_types import DEMONSTRATION
+
+    with closing(open_store(url)) as store:
+        name = project or only_project(store)
+        if store.project(name).task != DEMONSTRATION:
+            return None
+        return count_texts(load_checked_texts(store, name))

@@ -82,6 +82,7 @@ def feedback_generate(
     texts = GenerationCache(Path(cache) if cache is not None else cache_folder() / "answers")
     with closing(open_store(url)) as store:
         project = project or only_project(store)
+        _check_has_completions(store, project)
         if uncertainty_from:
             check_orderable(project, store.project(project).task)
         selected = _prompts(store, project, prompts, max_prompts, generation.seed)
@@ -94,6 +95,22 @@ def feedback_generate(
             store, project, ids, scores=scores, count=pairs, seed=generation.seed, random_share=random_share
         ).added
     return GenerateResult(result, items)
+
+
+def _check_has_completions(store: Store, project: str) -> None:
+    """Refuse a project whose answers people write: programs neither complete its prompts nor judge texts.
+
+    Raises:
+        ConfigError: it is a project of demonstrations.
+        DataError: there is no such project.
+    """
+    from gnomon.feedback.task_types import DEMONSTRATION
+
+    if store.project(project).task == DEMONSTRATION:
+        raise ConfigError(
+            f"project '{project}' collects answers that people write; use programs in a project of pairs, "
+            "rankings or ratings."
+        )
 
 
 def _run_generators(
@@ -243,7 +260,7 @@ def feedback_auto_annotate(
     stop = StopSignal(waits=True)
     with closing(open_store(url)) as store, stop.listening():
         project = project or only_project(store)
-        store.project(project)
+        _check_has_completions(store, project)
         for program in programs:
             left = Queue(store, project).remaining_count(register(store, program))
             total = left if max_judgements is None else min(left, max_judgements)

@@ -98,16 +98,19 @@ def feedback_qualification(url: Name, project: str | None, file: Name) -> tuple[
         The number of added questions, and of all.
 
     Raises:
+        ConfigError: annotators of the project write the answers.
         DataError: a row is invalid; nothing is added.
     """
     from gnomon.data.reading.row_fields import KeysRead
     from gnomon.data.reported_rows import report_keys
     from gnomon.feedback.importing.questions import read_questions
+    from gnomon.feedback.tasks.gold_items import check_known_answers
     from gnomon.feedback.tasks.qualification import Qualification
 
     keys = KeysRead()
     with closing(open_store(url)) as store:
         name = project or only_project(store)
+        check_known_answers(name, store.project(name).task)
         qualification = Qualification(store, name)
         added = qualification.add(list(read_questions(Path(file), store.project(name).task, keys)))
         count = qualification.count()

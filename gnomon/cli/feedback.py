@@ -30,6 +30,10 @@ LEFT_OUT = {  # keys of `left_out` in a manifest
     "withdrawn_judgements": "judgements of withdrawn annotators",
     "judgements_without": "judgements excluded by --exclude-annotator",
     "judgements_below_confidence": "judgements below --min-confidence",
+    "rejected_texts": "written answers that a review rejected",
+    "unreviewed_texts": "written answers that wait for a review",
+    "flagged_texts": "written answers in which a check found something",
+    "replaced_texts": "written answers that a reviewer's decision replaces",
     "rows_of_another_layout": "rows that the format cannot hold, such as preferences with equal votes",
     "unresolved_items": "items that are not resolved",
     "tied_items": "items that are resolved as a tie",
@@ -61,6 +65,41 @@ SETUP_OPTIONS: Options = {  # the fields of `Setup`
     ),
     "rewrite": (
         Annotated[bool, typer.Option("--rewrite", help="Let annotators edit a completion into a demonstration.")],
+        False,
+    ),
+    "approval": (
+        Annotated[
+            bool, typer.Option("--approval", help="Have each written answer reviewed by a second annotator.")
+        ],
+        False,
+    ),
+    "min_answer_chars": (
+        Annotated[
+            int | None,
+            number(
+                SETUP + ".min_answer_chars",
+                "Minimum length of a written answer, in characters.",
+                show_default="1",
+            ),
+        ],
+        None,
+    ),
+    "max_answer_chars": (
+        Annotated[
+            int | None,
+            number(
+                SETUP + ".max_answer_chars",
+                "Maximum length of a written answer, in characters.",
+                show_default="20000",
+            ),
+        ],
+        None,
+    ),
+    "check_language": (
+        Annotated[
+            bool,
+            typer.Option("--check-language", help="Warn of a written answer in another script than its prompt."),
+        ],
         False,
     ),
     "min_reason_chars": (
@@ -150,9 +189,20 @@ def init(
     title: Annotated[str, typer.Option(help="The question shown above each item.")],
     settings: dict[str, Any],
     guidelines: Annotated[Path | None, typer.Option(help="A text file with instructions for annotators.")] = None,
-    votes_per_item: Annotated[int, number(VOTES, "Judgements per item, by different people.")] = 3,
-    max_votes: Annotated[int | None, number(VOTES, "Limit per item when annotators disagree.")] = None,
-    task: Annotated[str, typer.Option(help="pair, ranking, rating (1 to 10) or likert (1 to 5).")] = "pair",
+    votes_per_item: Annotated[
+        int | None,
+        number(
+            VOTES,
+            "Judgements per item, by different people.",
+            show_default="3; 1 written answer of a demonstration",
+        ),
+    ] = None,
+    max_votes: Annotated[
+        int | None, number(VOTES, "Limit per item when annotators disagree, or a written answer is rejected.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="pair, ranking, rating (1 to 10), likert (1 to 5) or demonstration (write it).")
+    ] = "pair",
 ) -> None:
     """Create a project. Its settings can be changed later on the page /admin/setup.
 
@@ -161,14 +211,17 @@ def init(
       gnomon feedback init feedback.db --project tone --title "Which answer is kinder?" --votes-per-item 3
 
       gnomon feedback init feedback.db --project care --title "How good is it?" --task rating --criteria kind,true
+
+      gnomon feedback init feedback.db --project help --title "Write the answer." --task demonstration --approval
     """
     from gnomon.api.feedback import feedback_init
     from gnomon.core.boundary import read_text
     from gnomon.feedback.store.store import Project
 
     text = read_text(guidelines, LONGEST_GUIDELINES) if guidelines else ""
-    limit = max(votes_per_item, max_votes or votes_per_item)
-    feedback_init(store, Project(project, title, task, votes_per_item, limit, text, settings))
+    votes = votes_per_item or (1 if task == "demonstration" else 3)
+    limit = max(votes, max_votes or votes)
+    feedback_init(store, Project(project, title, task, votes, limit, text, settings))
     where, which = shlex.quote(store), shlex.quote(project)
     typer.echo(f"project {project} in {store}; next: gnomon feedback import {where} --project {which} FILE")
 
@@ -177,10 +230,14 @@ def init(
 @option_group("layout", LAYOUT, layout_of)
 def import_(
     store: Url,
-    file: Annotated[str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected.")],
+    file: Annotated[
+        str, typer.Argument(help="Rows with a prompt and completions, or chosen and rejected; or prompts.")
+    ],
     layout: dict[str, Any],
     project: ProjectId = None,
-    prompts: Annotated[bool, typer.Option("--prompts", help="The rows are prompts without completions.")] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Add prompts to the prompt bank, without items to judge.")
+    ] = False,
     ratings: Annotated[
         bool, typer.Option("--ratings", help="The rows are ratings: a text, a rater, a rating.")
     ] = False,
@@ -196,6 +253,8 @@ def import_(
     ] = None,
 ) -> None:
     """Import prompts with completions, prompts alone, ratings or judgements; existing rows are skipped.
+
+    Where annotators write the answers, each row is a prompt.
 
     The columns category, tags, value, edge, language, domain and skills are stored with the prompt. Instead of
     a file of ratings, give film-reviews, product-reviews, editorials or tweets to download a published set.
@@ -328,13 +387,15 @@ def status(store: Url, project: ProjectId = None) -> None:
 
       gnomon feedback status feedback.db
     """
-    from gnomon.api.feedback import feedback_status
+    from gnomon.api.feedback import feedback_status, feedback_written_counts
     from gnomon.api.feedback_crowd import feedback_crowd_links
     from gnomon.api.feedback_profiles import feedback_requirements
 
     progress, annotators = feedback_status(store, project)
     for name, count in progress.items():
         typer.echo(f"{name}: {count}")
+    if (texts := feedback_written_counts(store, project)) is not None:
+        typer.echo(written_text(texts))
     for row in annotators:
         gold = f", and {row['gold']} of gold items" if row["gold"] else ""
         kind = "" if row["kind"] == "person" else f"{row['kind']}, "
@@ -350,6 +411,18 @@ def status(store: Url, project: ProjectId = None) -> None:
             f"link {link.key} ({link.link.platform}{ended}): {link.workers} workers, {link.finished} finished, "
             f"{link.judgements} judgements"
         )
+
+
+def written_text(counts: Any) -> str:
+    """The numbers of written answers, as `status` prints them; see `WrittenCounts`."""
+    parts = {
+        "accepted": counts.accepted,
+        "waiting for a review": counts.unreviewed,
+        "rejected": counts.rejected,
+        "flagged": counts.flagged,
+    }
+    known = ", ".join(f"{n} {name}" for name, n in parts.items() if n)
+    return f"written answers: {counts.written}" + (f" ({known})" if known else "")
 
 
 def _qualification(record: Any) -> str:
@@ -429,6 +502,10 @@ def export(
             "--valid-only", help="Only items that are resolved, not as a tie; no judgements of paused annotators."
         ),
     ] = False,
+    exclude_flagged: Annotated[
+        bool,
+        typer.Option("--exclude-flagged", help="Leave out written answers in which a check found something."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same names; keep all others.")
     ] = False,
@@ -450,7 +527,13 @@ def export(
     from gnomon.api.feedback import feedback_export
     from gnomon.feedback.export.exporter import ExportSpec
 
-    spec = ExportSpec(kinds=tuple(kinds or ()), filters=filters, valid_only=valid_only, **selection)
+    spec = ExportSpec(
+        kinds=tuple(kinds or ()),
+        filters=filters,
+        valid_only=valid_only,
+        exclude_flagged=exclude_flagged,
+        **selection,
+    )
     manifest = feedback_export(store, project, out, spec, format, overwrite=overwrite)
     rows = ", ".join(_counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
     judgements, annotators = (

@@ -18,6 +18,13 @@ from gnomon.core.config import Settings
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.renamed import KEYS, renamed
+from gnomon.feedback.written_answers import (
+    MAX_TEXT_CHARS,
+    WrittenAnswer,
+    check_written,
+    is_written,
+    written_label,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +52,24 @@ class Limits:
             )
 
 
-TaskType = Literal["pair", "ranking", "rating", "likert"]
+TaskType = Literal["pair", "ranking", "rating", "likert", "demonstration"]
+DEMONSTRATION: TaskType = "demonstration"  # the only task whose items have no completions
 SCALES: dict[str, tuple[int, int]] = {"rating": (1, 10), "likert": (1, 5)}
 CRITERIA = {"rating": ("helpful", "harmless", "honest"), "likert": ("overall",)}
 SCORE = Range("no scale is longer", ge=-(10**9), le=10**9)
-MAX_TEXT_CHARS = 20_000  # of a text that an annotator writes
+SETTINGS_OF: dict[str, tuple[TaskType, ...]] = {  # settings that apply only to some tasks
+    "criteria": ("rating", "likert"),
+    "ranking_size": ("ranking",),
+    "rewrite": ("pair", "ranking", "rating", "likert"),
+    "gold_rate": ("pair", "ranking", "rating", "likert"),
+    "consensus_threshold": ("pair", "ranking", "rating", "likert"),
+    "qualification_pass": ("pair", "ranking", "rating", "likert"),
+    "qualification_attempts": ("pair", "ranking", "rating", "likert"),
+    "min_answer_chars": (DEMONSTRATION,),
+    "max_answer_chars": (DEMONSTRATION,),
+    "approval": (DEMONSTRATION,),
+    "check_language": (DEMONSTRATION,),
+}
 
 
 class Setup(Settings):
@@ -71,6 +91,10 @@ class Setup(Settings):
         scale: lowest and highest score; by default those of the task.
         qualification_pass: share of the qualification's questions that an annotator must answer correctly.
         qualification_attempts: number of attempts at the qualification.
+        min_answer_chars: minimum length of a written answer, in characters.
+        max_answer_chars: maximum length of a written answer, in characters.
+        approval: whether a second annotator reviews each written answer.
+        check_language: whether the page warns of an answer in another script than its prompt's.
     """
 
     criteria: tuple[str, ...] = ()
@@ -90,6 +114,10 @@ class Setup(Settings):
     scale: tuple[Finite, Finite] | None = None
     qualification_pass: Annotated[float, Range("it is a share of the questions", ge=0, le=1)] = 0.8
     qualification_attempts: Annotated[int, Range("it counts attempts", ge=1, le=100)] = 2
+    min_answer_chars: Annotated[int, Range("it counts characters", ge=0, le=MAX_TEXT_CHARS)] = 0
+    max_answer_chars: Annotated[int, Range("it counts characters", ge=1, le=MAX_TEXT_CHARS)] = MAX_TEXT_CHARS
+    approval: bool = False
+    check_language: bool = False
 
     @field_validator("criteria")
     @classmethod
@@ -145,12 +173,13 @@ class ScoresAnswer(Settings):
     rewrite: Rewrite | None = None
 
 
-Answer = PairAnswer | RankingAnswer | ScoresAnswer
-SHAPES: dict[str, type[PairAnswer] | type[RankingAnswer] | type[ScoresAnswer]] = {
+Answer = PairAnswer | RankingAnswer | ScoresAnswer | WrittenAnswer
+SHAPES: dict[str, type[PairAnswer] | type[RankingAnswer] | type[ScoresAnswer] | type[WrittenAnswer]] = {
     "pair": PairAnswer,
     "ranking": RankingAnswer,
     "rating": ScoresAnswer,
     "likert": ScoresAnswer,
+    DEMONSTRATION: WrittenAnswer,
 }
 
 
@@ -174,13 +203,33 @@ def limits_of(setup: Setup) -> Limits:
     """Return a project's thresholds for the time of votes and the length of reasons.
 
     Raises:
-        ConfigError: `min_seconds` is above `max_seconds`.
+        ConfigError: `min_seconds` is above `max_seconds`, or `min_answer_chars` above `max_answer_chars`.
     """
+    if setup.min_answer_chars > setup.max_answer_chars:
+        raise ConfigError(
+            f"no answer can have {setup.min_answer_chars} to {setup.max_answer_chars} characters; "
+            "swap min_answer_chars and max_answer_chars."
+        )
     return Limits(
         min_seconds=setup.min_seconds,
         max_seconds=setup.max_seconds,
         min_reason_chars=setup.min_reason_chars or None,
     )
+
+
+def check_settings(task: str, settings: Mapping[str, Any]) -> None:
+    """Check that a task has the settings that are given for it.
+
+    Raises:
+        ConfigError: a setting is of other tasks.
+    """
+    for name in settings:
+        tasks = SETTINGS_OF.get(name, (task,))
+        if task not in tasks:
+            raise ConfigError(
+                f"a {task} has no {name}, which is a setting of {' and '.join(tasks)}; remove it, or choose "
+                "another task."
+            )
 
 
 def check_answer(task: str, setup: Setup, count: int, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,6 +252,8 @@ def check_answer(task: str, setup: Setup, count: int, answer: Mapping[str, Any])
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise DataError(f"the answer does not fit the task '{task}' ({problem}); answer again.") from None
+    if isinstance(parsed, WrittenAnswer):
+        return check_written(parsed, setup.min_answer_chars, setup.max_answer_chars)
     if isinstance(parsed, RankingAnswer) and sorted(parsed.order) != list(range(count)):
         raise DataError(
             f"the order {list(parsed.order)} does not have each index below {count} once; answer again."
@@ -224,8 +275,10 @@ def worth(answer: Mapping[str, Any], shown: Sequence[str]) -> dict[str, float]:
 
     Values are comparable within the answer, not between annotators.
     In a pair the better one has 1 and the other 0; both have 1/2 in a tie and 0 if both are bad. In a ranking of
-    K the best has K - 1 and the last 0. Scores have their mean over the criteria.
+    K the best has K - 1 and the last 0. Scores have their mean over the criteria. A written answer has none.
     """
+    if is_written(answer):
+        return {}
     if "choice" in answer:
         values = {"first": (1.0, 0.0), "second": (0.0, 1.0), "tie": (0.5, 0.5), "bad": (0.0, 0.0)}
         return dict(zip(shown, values[answer["choice"]], strict=True))
@@ -247,9 +300,9 @@ def vote_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Seq
     Returns:
         The `label` of a pair. For a ranking or scores, the indices of the best completions in the item's own
         order, which are several if their mean scores are equal. For scores of a single completion, their mean,
-        rounded half up.
+        rounded half up. For a written answer what the annotator did, which no agreement compares.
     """
-    if "choice" in answer:
+    if "choice" in answer or is_written(answer):
         return full_label(answer, shown, completions)
     value = worth(answer, shown)
     if len(value) == 1:
@@ -268,8 +321,10 @@ def full_label(answer: Mapping[str, Any], shown: Sequence[str], completions: Seq
 
     Returns:
         `a`, `b`, `tie` or `bad` for a pair; the indices of a ranking, best first; for scores, the sorted pairs of
-        criterion and score of each completion.
+        criterion and score of each completion; `written_label` of a written answer.
     """
+    if is_written(answer):
+        return written_label(answer)
     if "choice" in answer:
         if answer["choice"] in ("tie", "bad"):
             return str(answer["choice"])

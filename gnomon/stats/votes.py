@@ -30,6 +30,8 @@ class Vote:
         other_length: length of the completion that was not chosen, in characters.
         reason: the annotator's reason; None where the project requests none, `""` where it was left empty.
         confidence: the annotator's confidence, in [0, 1]; None where none was stated.
+        flagged: whether a check of a written text found something; None where nothing was written.
+        accepted: whether the review of a written text accepted it; None without a review.
 
     Raises:
         DataError: a time is not finite or is below zero, a confidence is not in [0, 1], or only one of the two
@@ -46,6 +48,8 @@ class Vote:
     other_length: int | None = None
     reason: str | None = None
     confidence: float | None = None
+    flagged: bool | None = None
+    accepted: bool | None = None
 
     def __post_init__(self) -> None:
         where = f"the vote of {self.annotator!r} on item {self.item!r}"

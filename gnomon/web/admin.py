@@ -21,9 +21,9 @@ from gnomon.feedback.export.writers import write_export
 from gnomon.feedback.quality.summary import annotator_table
 from gnomon.feedback.store.schema import ExportRow, PromptRow
 from gnomon.feedback.store.store import Project
-from gnomon.feedback.task_types import Setup, setup_of
+from gnomon.feedback.task_types import SETTINGS_OF, SHAPES, Setup, setup_of
 from gnomon.feedback.tasks.adjudication import review_item, skip_count, unanimous_items
-from gnomon.feedback.tasks.gold_items import gold_items, mark_gold, unmark_gold
+from gnomon.feedback.tasks.gold_items import check_known_answers, gold_items, mark_gold, unmark_gold
 from gnomon.feedback.tasks.suitability import requirement_status
 from gnomon.web.agreement_tables import intraclass_rows
 from gnomon.web.context import Admin, Server, admin
@@ -32,7 +32,6 @@ from gnomon.web.schemas import AnnotatorStatePayload, GoldPayload, InvitePayload
 
 router = APIRouter(dependencies=[Depends(admin)])
 PAIRS_SHOWN = 100
-ONLY_FOR = {"criteria": ("rating", "likert"), "ranking_size": ("ranking",)}
 QUALITY_SETTINGS = (
     "gold_rate",
     "min_reliability",
@@ -120,7 +119,11 @@ def show_gold(request: Request, server: Server, user: Admin) -> HTMLResponse:
         request: HTTP request.
         server: state of the server.
         user: administrator who sent the request.
+
+    Raises:
+        ConfigError: annotators of the project write the answers.
     """
+    check_known_answers(server.project, server.store.project(server.project).task)
     listed = [
         (one, review_item(server.store, server.project, one.item))
         for one in gold_items(server.store, server.project)
@@ -283,7 +286,7 @@ def _fields(setup: Setup) -> list[dict[str, Any]]:
                 "required": kind in ("whole", "number") and type(None) not in kinds,
                 "low": bounds.get("ge", bounds.get("gt")),
                 "high": bounds.get("le", bounds.get("lt")),
-                "tasks": ONLY_FOR.get(name, ("pair", "ranking", "rating", "likert")),
+                "tasks": SETTINGS_OF.get(name, tuple(SHAPES)),
             }
         )
     return fields

@@ -14,6 +14,7 @@ from gnomon.web.formatting import interval, number, percent
 if TYPE_CHECKING:
     from gnomon.feedback.quality.score_agreement import Intraclass
     from gnomon.feedback.quality.summary import AnnotatorQuality, QualityReport
+    from gnomon.feedback.quality.written_quality import WrittenCounts
     from gnomon.stats.confidence import ConfidenceCalibration
     from gnomon.stats.intervals import Estimate, Share
     from gnomon.stats.panel_agreement import PanelAgreement
@@ -29,6 +30,9 @@ FORMS = {  # of Shrout and Fleiss
 def print_report(report: QualityReport, console: Console | None = None) -> None:
     """Print a quality report."""
     out = console or Console(markup=False, highlight=False)
+    if report.written is not None:
+        _print_written(report.written, report.people, out)
+        return
     names = report.names()
     panels: Mapping[str, PanelAgreement] = {
         "all": report.overall,
@@ -129,6 +133,30 @@ def _people(people: Sequence[AnnotatorQuality]) -> Table:
             number(record.score),
         )
     return table
+
+
+def _print_written(counts: WrittenCounts, people: Sequence[AnnotatorQuality], out: Console) -> None:
+    """Print the numbers of written answers, and each annotator's; they have no agreement."""
+    out.print(
+        f"{counts.written} written answers: {counts.accepted} accepted, {counts.unreviewed} waiting for a "
+        f"review, {counts.rejected} rejected, {counts.flagged} flagged; written answers have no agreement"
+    )
+    if counts.flags:
+        out.print("flags: " + ", ".join(f"{n} {flag}" for flag, n in counts.flags.items()))
+    table = _table("annotators", "name", "judged", "flagged", "accepted", "seconds", "reliability")
+    table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for person in people:
+        about, record = person.about, person.record
+        name = about["name"] + (f" ({about['state']})" if about["state"] != "active" else "")
+        if record is None:
+            table.add_row(name, "0", *["–"] * 4)
+            continue
+        metrics = record.metrics
+        shares = (_share(metrics.flagged), _share(metrics.accepted))
+        table.add_row(name, str(about["judgements"]), *shares, number(metrics.seconds, 0), number(record.score))
+    out.print(table)
 
 
 def _share(share: Share) -> str:

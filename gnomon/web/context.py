@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from gnomon.feedback.quality.summary import QualityReport, quality_report
 from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
 from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.store import Project, Store
+from gnomon.feedback.task_types import DEMONSTRATION
 from gnomon.feedback.tasks.crowd_progress import CrowdProgress
 from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.feedback.tasks.queue import Queue
@@ -46,7 +48,8 @@ class ServerState:
         self.access = Access(store)
         self.crowd = CrowdAccess(self.access)
         self.crowd_progress = CrowdProgress(store)
-        self.texts = {name: texts_in(name)["annotation_pages"] for name in LANGUAGES}
+        task = store.project(project).task
+        self.texts = {name: texts_for(task, texts_in(name)["annotation_pages"]) for name in LANGUAGES}
         self.pages = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -153,6 +156,22 @@ class ServerState:
     def _recent(self, moments: dict[str, deque[float]], address: str, now: float) -> deque[float]:
         """Remove an address; return its moments within the window that ends at `now`."""
         return deque(moment for moment in moments.pop(address, ()) if moment > now - WINDOW)
+
+
+def texts_for(task: str, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pages' texts for a task: where annotators write, some texts have other words."""
+    return _merged(texts, texts["writing"]) if task == DEMONSTRATION else dict(texts)
+
+
+def _merged(texts: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested texts with others in place of those of the same keys."""
+    return {
+        **texts,
+        **{
+            name: _merged(texts[name], other) if isinstance(other, Mapping) else other
+            for name, other in others.items()
+        },
+    }
 
 
 def server_state(request: Request) -> ServerState:

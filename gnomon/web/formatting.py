@@ -6,6 +6,8 @@ import time
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from gnomon.feedback.written_answers import is_written, written_label
+
 NOTHING = "–"
 
 
@@ -56,6 +58,8 @@ def on_scale(text: str, scale: Mapping[str, Any]) -> str:
 
 def answer_in_words(answer: Mapping[str, Any], t: Mapping[str, Any]) -> str:
     """Describe an answer on completions in the order in which the page shows them."""
+    if is_written(answer):
+        return label_in_words(written_label(answer), t)
     if "choice" in answer:
         return label_in_words({"first": "a", "second": "b"}.get(answer["choice"], answer["choice"]), t)
     if "order" in answer:

@@ -7,10 +7,11 @@ from typing import Any
 
 from gnomon.core.storage.digests import digest
 from gnomon.feedback.store.store import Project
-from gnomon.feedback.task_types import MAX_TEXT_CHARS, setup_of
+from gnomon.feedback.task_types import setup_of
 from gnomon.feedback.tasks.qualification import QuestionTask
 from gnomon.feedback.tasks.queue import AnnotationTask
-from gnomon.web.markdown import completion_as_html, message_as_html
+from gnomon.feedback.written_answers import MAX_TEXT_CHARS
+from gnomon.web.markdown import as_html, completion_as_html, message_as_html
 
 
 def question_format(project: Project, texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def question_format(project: Project, texts: Mapping[str, Any]) -> dict[str, Any
         ],
         "confidence": setup.confidence,
         "rewrite": setup.rewrite,
+        "min_chars": setup.min_answer_chars,
+        "max_chars": setup.max_answer_chars,
+        "check_language": setup.check_language,
         "shortest": setup.min_reason_chars,
         "longest": MAX_TEXT_CHARS,
         "guidelines": digest(project.guidelines)[:16],  # the page opens the guidelines if this changed
@@ -49,6 +53,9 @@ def item_for_page(task: AnnotationTask, roles: Mapping[str, str]) -> dict[str, A
         "prompt": [{"role": m.role, "html": message_as_html(m)} for m in task.prompt.messages],
         "completions": [{"html": completion_as_html(c, roles)} for c in task.completions],
         "draft": task.draft,
+        "reviews": task.reviews,
+        "written": task.written or "",
+        "written_html": as_html(task.written or ""),
     }
 
 

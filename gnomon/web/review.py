@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
-from gnomon.feedback.task_types import setup_of
-from gnomon.feedback.tasks.adjudication import decide, decided_items, disputed_items, review_item
-from gnomon.web.context import Reviewer, Server, language_of, reviewer
-from gnomon.web.markdown import completion_as_html, message_as_html
+from gnomon.feedback.quality.written_quality import CheckedText, load_checked_texts
+from gnomon.feedback.task_types import DEMONSTRATION, setup_of
+from gnomon.feedback.tasks.adjudication import MAX_LISTED, decide, decided_items, disputed_items, review_item
+from gnomon.web.context import Reviewer, Server, ServerState, language_of, reviewer
+from gnomon.web.markdown import as_html, completion_as_html, message_as_html
 from gnomon.web.payloads import scores_of
 from gnomon.web.schemas import DecisionPayload, ItemNumber
 
@@ -32,6 +33,7 @@ def show_disputed(request: Request, server: Server, user: Reviewer) -> HTMLRespo
         user=user,
         waiting=disputed_items(server.store, server.project),
         settled=decided_items(server.store, server.project),
+        flagged=_flagged(server)[-MAX_LISTED:][::-1],
     )
 
 
@@ -41,7 +43,8 @@ def show_item(
 ) -> HTMLResponse:
     """Show the page of one item with its judgements and skips.
 
-    Only administrators see annotators' names, items without a dispute and gold items.
+    Only administrators see annotators' names, gold items, and items without a dispute, unless their answers are
+    written.
 
     Args:
         item: number of the item.
@@ -53,12 +56,17 @@ def show_item(
         HTTPException: a reviewer opens an item that is neither disputed nor decided.
     """
     details = review_item(server.store, server.project, item)
-    disputable = details.gold is None and (details.state == "disputed" or details.decision is not None)
+    is_disputed = details.state == "disputed" or details.decision is not None
+    disputable = not details.completions or (details.gold is None and is_disputed)
     if user.role != "admin" and not disputable:
         raise HTTPException(403, "Reviewers see disputed items only.")
     project = server.store.project(server.project)
     roles = server.texts[language_of(request)]["page"]["roles"]
     criteria = setup_of(project.settings).criteria_of(project.task)
+    answers = {one.id: one.answer for one in details.judgements}
+    if details.decision is not None:
+        answers[details.decision["id"]] = details.decision["answer"]
+    texts = {name: str(answer["text"]) for name, answer in answers.items() if "text" in answer}
     return server.page(
         "item.html.j2",
         request,
@@ -68,7 +76,17 @@ def show_item(
         completions=[completion_as_html(completion, roles) for completion in details.completions],
         criteria=criteria,
         scale=scores_of(project),
+        texts={name: as_html(text) for name, text in texts.items()},
+        flags={one.text.written.id: one.flags for one in _flagged(server) if one.item == item},
+        usual={"text": list(texts.values())[-1]} if texts else None,
     )
+
+
+def _flagged(server: ServerState) -> list[CheckedText]:
+    """Return the written texts in which a check found something, in order of arrival."""
+    if server.store.project(server.project).task != DEMONSTRATION:
+        return []
+    return [one for one in load_checked_texts(server.store, server.project) if one.flags]
 
 
 @router.post("/api/review/decide")

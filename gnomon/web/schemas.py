@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range, Share
 from gnomon.feedback.store.access import User
-from gnomon.feedback.task_types import MAX_TEXT_CHARS
+from gnomon.feedback.written_answers import MAX_TEXT_CHARS
 
 DAY = 86_400.0
 
@@ -118,6 +118,7 @@ class DraftPayload(PagePayload):
     answer: AnswerObject | None = None
     reason: LongText = ""
     confidence: Confidence | None = None
+    seconds: TimeSpent | None = None
 
 
 class SkipPayload(PagePayload):

@@ -19,7 +19,7 @@ LIST_COLUMNS = (  # columns that hold lists, whichever layout has them
     "rejected_messages", "history", "instances",
 )  # fmt: skip
 MESSAGE_COLUMNS = ("prompt", "completion", "chosen", "rejected", "completions", "input", "output", *LIST_COLUMNS)
-BOOKKEEPING = frozenset({"id", "items", "token_ids"})
+BOOKKEEPING = frozenset({"id", "items", "token_ids", "provenance"})
 """Keys that Gnomon writes and that do not affect training."""
 _LOOKS_LIKE_MESSAGES = re.compile(r"""\A\s*[\[{].{0,2000}?['"](role|messages|from)['"]\s*:""", re.DOTALL)
 

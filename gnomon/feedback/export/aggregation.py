@@ -31,7 +31,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.types import Completion, Preference, Prompt, Ranking
 from gnomon.feedback.export.soft_preferences import preferences_by_strength
 from gnomon.feedback.quality.reliability import annotator_reliability
-from gnomon.feedback.task_types import Setup, limits_of, worth
+from gnomon.feedback.task_types import DEMONSTRATION, Setup, limits_of, worth
 from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
 from gnomon.stats.confidence import ConfidenceCalibration, confidence_calibration
 from gnomon.stats.dawid_skene import dawid_skene
@@ -90,6 +90,8 @@ def check_aggregation(method: str, task: str, setup: Setup, criterion: str | Non
         raise ConfigError(
             f"there is no aggregation '{method}'; choose one of {', '.join(get_args(AggregationMethod))}."
         )
+    if task == DEMONSTRATION and method != "majority":
+        raise ConfigError(f"{method} combines votes, and written answers are not combined; remove --aggregation.")
     if method == "dawid_skene" and task != "pair":
         raise ConfigError(
             f"dawid_skene combines pairs, but the project's task is {task}; choose another --aggregation."

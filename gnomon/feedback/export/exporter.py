@@ -40,14 +40,17 @@ from gnomon.feedback.export.row_filters import RowFilters
 from gnomon.feedback.export.row_schema import (
     Row,
     RowKind,
-    demonstration_row,
+    decided_row,
     judgement_row,
     preference_row,
     ranking_row,
+    rewritten_row,
+    written_row,
 )
+from gnomon.feedback.quality.written_quality import CheckedText, checked_texts, counted_texts
 from gnomon.feedback.store.schema import AnnotatorRow, ExportRow
 from gnomon.feedback.store.store import Project, Store, require
-from gnomon.feedback.task_types import setup_of
+from gnomon.feedback.task_types import DEMONSTRATION, setup_of
 from gnomon.feedback.tasks.judgements import (
     JudgedItem,
     count_judgements,
@@ -66,6 +69,7 @@ ROW_KINDS: dict[str, tuple[RowKind, ...]] = {  # by task, besides judgements
     "ranking": ("rankings", "preferences", "demonstrations"),
     "rating": ("preferences", "demonstrations"),
     "likert": ("preferences", "demonstrations"),
+    DEMONSTRATION: ("demonstrations",),
 }
 MIN_VOTES_FOR_MINORITY = 5  # per item: a minority of two against three
 FILTERED = "rows_dropped_by_"  # with the name of a filter: a reason in the manifest
@@ -86,6 +90,7 @@ class ExportSpec:
         filters: filters of data quality that drop rows, by name; see `gnomon.data.quality`.
         valid_only: leave out what is no valid preference: items that are not resolved, or resolved as a tie or as
             both bad; preferences with equal votes; judgements of paused annotators.
+        exclude_flagged: leave out written texts in which a check found something.
     """
 
     aggregation: str = "majority"
@@ -96,6 +101,7 @@ class ExportSpec:
     min_alpha: float | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
     valid_only: bool = False
+    exclude_flagged: bool = False
 
 
 @dataclass
@@ -117,6 +123,7 @@ class ExportManifest:
         hash: SHA-256 of all rows.
         row_filters: filters of the spec.
         confidence: calibration of confidence, and whether votes are weighted by it.
+        flags: number of exported written texts by flag.
     """
 
     project: Project
@@ -132,6 +139,7 @@ class ExportManifest:
     hash: Any = field(default_factory=hashlib.sha256)
     row_filters: RowFilters = field(default_factory=lambda: RowFilters({}))
     confidence: dict[str, Any] | None = None
+    flags: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON; its digest is SHA-256 of all rows, the same for the same store."""
@@ -147,6 +155,7 @@ class ExportManifest:
             "without": sorted(self.spec.exclude_annotators),
             **self.selection(),
             **({"confidence": self.confidence} if self.confidence else {}),
+            **({"flags": self.flags} if self.project.task == DEMONSTRATION else {}),
             "left_out": self.left_out,
             "even": self.even,
             "minority_views": self.minority,
@@ -163,6 +172,7 @@ class ExportManifest:
             **set_bounds,
             **({"filters": to_json(spec.filters)} if spec.filters else {}),
             **({"valid_only": True} if spec.valid_only else {}),
+            **({"exclude_flagged": True} if spec.exclude_flagged else {}),
         }
 
     def leave_out(self, reason: str, count: int = 1) -> None:
@@ -187,13 +197,17 @@ def start_export(project: Project, spec: ExportSpec) -> ExportManifest:
     """Create an empty manifest for an export.
 
     Raises:
-        ConfigError: the project's task has no such rows, or not this aggregation.
+        ConfigError: the project's task has no such rows, not this aggregation, or no written texts.
     """
+    if spec.exclude_flagged and project.task != DEMONSTRATION:
+        raise ConfigError(f"a {project.task} project has no written answers; remove --exclude-flagged.")
     check_aggregation(spec.aggregation, project.task, setup_of(project.settings), spec.criterion)
     possible = ROW_KINDS[project.task]
     for kind in spec.kinds:
         if kind not in possible:
             raise ConfigError(f"a {project.task} project has no {kind}; choose among {', '.join(possible)}.")
+    if spec.valid_only and project.task == DEMONSTRATION:
+        raise ConfigError("written answers are no preferences; remove --valid-only.")
     kinds = tuple(kind for kind in possible if kind in (spec.kinds or possible))
     rows: dict[str, int] = dict.fromkeys((*kinds, "judgements"), 0)
     return ExportManifest(project, spec, kinds, rows, row_filters=RowFilters(spec.filters))
@@ -221,9 +235,14 @@ def export_rows(store: Store, export: ExportManifest) -> Iterator[ExportedRow]:
         if spec.min_confidence is not None:
             count = count_unsure(session, project, spec.min_confidence, excluded)
             export.leave_out("judgements_below_confidence", count)
-        aggregator = _fit(session, export, excluded)
         judged = judged_items(session, project, exclude=excluded, min_confidence=spec.min_confidence)
         items = _to_export(judged, export)
+        if export.project.task == DEMONSTRATION:
+            checked = checked_texts(session, project)
+            for item in items:
+                yield from _written_rows(item, checked, export)
+            return
+        aggregator = _fit(session, export, excluded)
         for _, group in itertools.groupby(items, key=lambda item: item.prompt.id):
             single: list[ScoredCompletion] = []
             compared: list[JudgedItem] = []
@@ -315,9 +334,7 @@ def _item_rows(
         export.annotators.add(judgement.annotator)
         export.judgements += 1
         if "demonstrations" in export.kinds and "rewrite" in judgement.answer:
-            row = demonstration_row(item, judgement)
-            if not export.row_filters.singles or export.keeps(parse_record(Demonstration, row)):
-                yield export.add("demonstrations", row)
+            yield from _demonstration(rewritten_row(item, judgement), export)
     if item.decision is not None:
         export.decisions[str(item.key)] = item.decision.id
     elif not item.counted_judgements:
@@ -347,6 +364,50 @@ def _item_rows(
     if "preferences" in export.kinds and export.spec.aggregation != "bradley_terry":
         for preference in item_preferences(item, aggregator):
             yield from _preference(preference, (item.key,), export)
+
+
+def _written_rows(
+    item: JudgedItem, checked: Mapping[str, CheckedText], export: ExportManifest
+) -> Iterator[ExportedRow]:
+    """Yield the rows of an item whose answer is written: its judgements, and each accepted text, or a decision's.
+
+    Args:
+        item: the item.
+        checked: the project's texts with their flags, by the id of the judgement.
+        export: counts what becomes no row.
+    """
+    for judgement in item.judgements:
+        yield export.add("judgements", judgement_row(item, judgement, ()))
+        if judgement.surplus:
+            export.leave_out("surplus_judgements")
+            continue
+        export.annotators.add(judgement.annotator)
+        export.judgements += 1
+    texts = counted_texts(item)
+    if item.decision is not None:
+        export.decisions[str(item.key)] = item.decision.id
+        export.leave_out("replaced_texts", len(texts))
+        if "text" in item.decision.answer:
+            yield from _demonstration(decided_row(item, item.decision), export)
+        return
+    approval = setup_of(export.project.settings).approval
+    for text in texts:
+        outcome, flags = text.outcome(approval), checked[text.written.id].flags
+        if outcome != "accepted":
+            export.leave_out(f"{outcome}_texts")
+        elif export.spec.exclude_flagged and flags:
+            export.leave_out("flagged_texts")
+        else:
+            for row in _demonstration(written_row(item, text, flags), export):
+                for flag in flags:
+                    export.flags[flag] = export.flags.get(flag, 0) + 1
+                yield row
+
+
+def _demonstration(row: Row, export: ExportManifest) -> Iterator[ExportedRow]:
+    """Yield the row of a demonstration, unless a filter drops it."""
+    if not export.row_filters.singles or export.keeps(parse_record(Demonstration, row)):
+        yield export.add("demonstrations", row)
 
 
 def _preference(preference: Preference, items: Sequence[int], export: ExportManifest) -> Iterator[ExportedRow]:

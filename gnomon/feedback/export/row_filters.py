@@ -11,6 +11,7 @@ from gnomon.data.quality.filters.agreement import RaterAgreement
 from gnomon.data.quality.registry import all_filters, build_filters
 from gnomon.feedback.quality.summary import quality_report
 from gnomon.feedback.store.store import Store
+from gnomon.feedback.task_types import DEMONSTRATION
 
 
 class RowFilters:
@@ -57,8 +58,11 @@ def check_alpha(store: Store, project: str, least: float) -> None:
         least: Krippendorff's alpha of pairs, or the lowest of all criteria, from which on the export goes on.
 
     Raises:
+        ConfigError: annotators of the project write the answers.
         DataError: alpha is lower, or cannot be computed.
     """
+    if store.project(project).task == DEMONSTRATION:
+        raise ConfigError("written answers have no agreement, so --min-alpha does not apply; remove it.")
     report = quality_report(store, project)
     panels = [report.overall] if report.task == "pair" else list(report.aspects.values())
     values = [panel.alpha.value for panel in panels if panel.alpha.value is not None]

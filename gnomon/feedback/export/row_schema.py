@@ -12,6 +12,7 @@ from gnomon.core.types import Completion, Preference, Ranking
 from gnomon.data.reading.messages import text_of_turns
 from gnomon.data.record_rows import completion_row, prompt_row, record_row
 from gnomon.feedback.tasks.judgements import JudgedItem, StoredJudgement
+from gnomon.feedback.written_answers import WrittenText
 
 RowKind = Literal["preferences", "rankings", "demonstrations", "judgements"]
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def ranking_row(ranking: Ranking, item: int) -> Row:
     return {**record_row(ranking), "items": [item]}
 
 
-def demonstration_row(item: JudgedItem, judgement: StoredJudgement) -> Row:
+def rewritten_row(item: JudgedItem, judgement: StoredJudgement) -> Row:
     """A completion rewritten by an annotator, with the judgement's id; of several turns the last is replaced."""
     rewrite = judgement.answer["rewrite"]
     original = next(one for one in item.completions if one.id == judgement.shown[rewrite["place"]])
@@ -37,12 +38,58 @@ def demonstration_row(item: JudgedItem, judgement: StoredJudgement) -> Row:
         last = replace(original.turns[-1], content=written.text, reasoning_content=None, train=None)
         turns = (*original.turns[:-1], last)
         written = replace(written, text=text_of_turns(turns), turns=turns)
+    return _demonstration_row(item, written, _provenance(judgement))
+
+
+def written_row(item: JudgedItem, text: WrittenText[StoredJudgement], flags: Sequence[str]) -> Row:
+    """A text that an annotator wrote, as its review left it, with the id of the judgement that has this text.
+
+    Args:
+        item: the item.
+        text: the text with its review.
+        flags: what the checks of the text found.
+    """
+    revised = text.review is not None and text.review.answer["verdict"] == "revised"
+    source = text.review if revised and text.review is not None else text.written
+    return _demonstration_row(
+        item,
+        Completion(source.id, text.text, "revised" if revised else "written"),
+        _provenance(text.written, text.review, flags),
+    )
+
+
+def decided_row(item: JudgedItem, decision: StoredJudgement) -> Row:
+    """A text with which a reviewer replaced the texts of an item."""
+    written = Completion(decision.id, str(decision.answer["text"]), "decision")
+    return _demonstration_row(item, written, _provenance(decision))
+
+
+def _demonstration_row(item: JudgedItem, completion: Completion, provenance: Row) -> Row:
     return {
         "prompt": prompt_row(item.prompt),
-        "completion": completion_row(written),
+        "completion": completion_row(completion),
         "weight": 1.0,
         "items": [item.key],
+        "provenance": provenance,
     }
+
+
+def _provenance(
+    written: StoredJudgement, review: StoredJudgement | None = None, flags: Sequence[str] = ()
+) -> Row:
+    """Who wrote a text, when and in which time, who reviewed it, and what checks found."""
+    return {
+        "rater": written.annotator,
+        "at": _moment(written),
+        "seconds": written.seconds,
+        "reviewer": None if review is None else review.annotator,
+        "reviewed_at": None if review is None else _moment(review),
+        "flags": list(flags),
+    }
+
+
+def _moment(judgement: StoredJudgement) -> str:
+    return datetime.fromtimestamp(judgement.created, UTC).isoformat(timespec="seconds")
 
 
 def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[float]) -> Row:
@@ -60,7 +107,7 @@ def judgement_row(item: JudgedItem, judgement: StoredJudgement, value: Sequence[
         "shown": list(judgement.shown),
         "value": list(value),
         "reason": judgement.reason,
-        "at": datetime.fromtimestamp(judgement.created, UTC).isoformat(timespec="seconds"),
+        "at": _moment(judgement),
         "item": item.key,
         "answer": dict(judgement.answer),
         "confidence": judgement.confidence,
@@ -129,7 +176,22 @@ def arrow_schema(kind: RowKind) -> Any:
             "weight": number,
             "items": items,
         },
-        "demonstrations": {"prompt": prompt, "completion": completion, "weight": number, "items": items},
+        "demonstrations": {
+            "prompt": prompt,
+            "completion": completion,
+            "weight": number,
+            "items": items,
+            "provenance": pa.struct(
+                {
+                    "rater": text,
+                    "at": text,
+                    "seconds": number,
+                    "reviewer": text,
+                    "reviewed_at": text,
+                    "flags": pa.list_(text),
+                }
+            ),
+        },
         "judgements": {
             "id": text,
             "rater": text,

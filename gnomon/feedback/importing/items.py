@@ -16,7 +16,7 @@ from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow, listed, name_of, number, text, truth
 from gnomon.data.records import alternatives, parse_record
 from gnomon.feedback.requirements import NO_REQUIREMENT, Requirement, requirement
-from gnomon.feedback.task_types import SCALES, setup_of
+from gnomon.feedback.task_types import DEMONSTRATION, SCALES, setup_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,6 +45,8 @@ def read_groups(
 ) -> Iterator[Group]:
     """Yield the groups of a file: two or more completions per prompt; one or more for tasks with scores.
 
+    For demonstrations the rows are prompts, whose answers annotators write.
+
     Args:
         path: file of rows.
         task: task of the project.
@@ -54,7 +56,7 @@ def read_groups(
     Raises:
         DataError: a row is invalid, or there are no rows.
     """
-    alone = task in SCALES
+    alone, bare = task in SCALES, bare or task == DEMONSTRATION
     advice = "give rows with a prompt" if bare else f"{ADVICE}, or with one completion" if alone else ADVICE
     empty, keys = True, KeysRead() if keys is None else keys
     for where, row in scan_rows(path):
@@ -71,17 +73,20 @@ def read_groups(
         raise DataError(f"{path} holds no rows; {advice}.")
 
 
-def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int = 0) -> IngestCounts:
+def add_groups(
+    store: Store, project: str, groups: Iterable[Group], *, bare: bool = False, seed: int = 0
+) -> IngestCounts:
     """Add prompts, completions and the items of the project's task, each only if the project does not have it.
 
     For pairs: all pairs of up to three completions; beyond that as many pairs as completions, see
     `feedback.selection.items`. For rankings: sets of the project's ranking size, or one set of all completions if
-    there are no more. For scores: an item per completion.
+    there are no more. For scores: an item per completion. For demonstrations: an item per prompt.
 
     Args:
         store: database with the project.
         project: id of the project.
         groups: prompts with their completions.
+        bare: add the prompts to the prompt bank alone.
         seed: seed for the choice of pairs and sets.
 
     Returns:
@@ -94,22 +99,24 @@ def add_groups(store: Store, project: str, groups: Iterable[Group], *, seed: int
     remaining, added, known = iter(groups), 0, 0
     with store.writing() as session:  # all or nothing
         while chunk := list(itertools.islice(remaining, CHUNK)):
-            counts = _add_chunk(store, session, about, chunk, size, seed)
+            counts = _add_chunk(store, session, about, chunk, size, seed, bare)
             added, known = added + counts.added, known + counts.known
     return IngestCounts(added, known)
 
 
 def _add_chunk(
-    store: Store, session: Session, about: Project, groups: Sequence[Group], size: int, seed: int
+    store: Store, session: Session, about: Project, groups: Sequence[Group], size: int, seed: int, bare: bool
 ) -> IngestCounts:
     from gnomon.feedback.selection.items import item_completions
-    from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
+    from gnomon.feedback.store.ingest import add_completions, add_items, add_prompt_items, add_prompts
     from gnomon.feedback.store.store import BankPrompt
 
     bank = [
         BankPrompt(one.prompt, one.category, one.tags, one.value, one.edge, one.requirement) for one in groups
     ]
     prompts = add_prompts(store, about.id, bank, within=session)
+    if about.task == DEMONSTRATION and not bare:
+        return add_prompt_items(store, about.id, prompts.ids.values(), within=session)
     completions = [(group.prompt.id, different(group)) for group in groups]
     if not any(some for _, some in completions):
         return prompts

@@ -15,6 +15,8 @@ from gnomon.feedback.task_types import Limits
 from gnomon.stats.intervals import Share
 from gnomon.stats.votes import Vote
 
+NO_CASES = Share(0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -50,6 +52,8 @@ class AnnotatorMetrics:
         seconds: median time of a vote.
         too_fast, too_slow: votes below and above the time limits, among those with a time.
         short_reasons: reasons below the minimum length, among votes for which a reason was requested.
+        flagged: written texts in which a check found something.
+        accepted: written texts that a review accepted, among those with a review.
     """
 
     annotator: str
@@ -62,6 +66,8 @@ class AnnotatorMetrics:
     too_fast: Share
     too_slow: Share
     short_reasons: Share
+    flagged: Share = NO_CASES
+    accepted: Share = NO_CASES
 
 
 def annotator_metrics(
@@ -102,7 +108,6 @@ def _metrics(
     seconds = [vote.seconds for vote in votes if vote.seconds is not None]
     reasons = [vote.reason.strip() for vote in votes if vote.reason is not None]
     min_seconds, max_seconds, min_chars = limits.min_seconds, limits.max_seconds, limits.min_reason_chars
-    no_cases = Share(0, 0)
     return AnnotatorMetrics(
         annotator=name,
         votes=len(votes),
@@ -111,12 +116,20 @@ def _metrics(
         first=Share(sum(first), len(first)),
         longer=Share(sum(longer), len(longer)),
         seconds=statistics.median(seconds) if seconds else None,
-        too_fast=no_cases if min_seconds is None else Share(sum(s < min_seconds for s in seconds), len(seconds)),
-        too_slow=no_cases if max_seconds is None else Share(sum(s > max_seconds for s in seconds), len(seconds)),
-        short_reasons=no_cases
+        too_fast=NO_CASES if min_seconds is None else Share(sum(s < min_seconds for s in seconds), len(seconds)),
+        too_slow=NO_CASES if max_seconds is None else Share(sum(s > max_seconds for s in seconds), len(seconds)),
+        short_reasons=NO_CASES
         if min_chars is None
         else Share(sum(len(reason) < min_chars for reason in reasons), len(reasons)),
+        flagged=_share([vote.flagged for vote in votes]),
+        accepted=_share([vote.accepted for vote in votes]),
     )
+
+
+def _share(cases: Sequence[bool | None]) -> Share:
+    """Count the true ones among the cases that are known."""
+    known = [case for case in cases if case is not None]
+    return Share(sum(known), len(known))
 
 
 def _agreement(votes: Sequence[Vote], item_labels: Mapping[Hashable, Counter[Hashable]]) -> Agreement:

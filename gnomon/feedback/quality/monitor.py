@@ -3,7 +3,7 @@
 A judgement is effective if it is not superseded by a correction and its annotator has not withdrawn. It becomes
 a vote whose label is `task_types.vote_label`: the answer reduced to what agreement compares, in the item's own
 order of completions, so that displayed orders do not matter. Gold items measure annotators, and are excluded
-from agreement.
+from agreement. So are written answers: no two of them are the same.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select
 
-from gnomon.feedback.quality.reliability import AnnotatorReliability, annotator_reliability, annotators_to_pause
+from gnomon.feedback.quality.reliability import (
+    WRITTEN_WEIGHTS,
+    AnnotatorReliability,
+    annotator_reliability,
+    annotators_to_pause,
+)
+from gnomon.feedback.quality.written_quality import CheckedText, checked_texts
 from gnomon.feedback.store.schema import (
     AnnotatorRow,
     CompletionRow,
@@ -27,7 +33,7 @@ from gnomon.feedback.store.schema import (
     effective_judgements,
 )
 from gnomon.feedback.store.store import Store, require
-from gnomon.feedback.task_types import Setup, limits_of, setup_of
+from gnomon.feedback.task_types import DEMONSTRATION, Setup, limits_of, setup_of
 from gnomon.feedback.tasks.gold_items import gold_labels
 from gnomon.feedback.tasks.judgements import judgement_vote, snapshot, stored_judgement
 from gnomon.stats.votes import Vote
@@ -44,7 +50,7 @@ class ProjectVotes:
 
     Attributes:
         votes: one per counted judgement, and per effective judgement of gold items; `Vote.item` is the item's
-            key.
+            key, or of written answers the judgement's id.
         gold: correct label of each gold item.
         categories: category of each item's prompt.
         answers: for each vote, the judgement's answer and its displayed order of completion ids.
@@ -70,7 +76,9 @@ class ProjectVotes:
 
     def annotator_reliability(self) -> list[AnnotatorReliability]:
         """Return the reliability of each annotator, sorted by id."""
-        return annotator_reliability(self.without_anonymous(self.votes), self.gold, limits_of(self.setup))
+        weights = WRITTEN_WEIGHTS if self.task == DEMONSTRATION else None
+        votes = self.without_anonymous(self.votes)
+        return annotator_reliability(votes, self.gold, limits_of(self.setup), weights=weights)
 
 
 def load_votes(store: Store, project: str) -> ProjectVotes:
@@ -96,15 +104,27 @@ def load_votes(store: Store, project: str) -> ProjectVotes:
         gold = gold_labels(session, project, ids)
         votes: list[Vote] = []
         answers: list[tuple[dict[str, Any], list[str]]] = []
+        written = checked_texts(session, project) if project_row.task == DEMONSTRATION else {}
         statement = effective_judgements(JudgementRow).join(ItemRow, ItemRow.key == JudgementRow.item)
         for row in session.scalars(statement.where(ItemRow.project == project).order_by(JudgementRow.sequence)):
             if row.surplus and row.item not in gold:
                 continue
-            votes.append(judgement_vote(stored_judgement(row), row.item, completion_ids[row.item], lengths))
+            vote = judgement_vote(stored_judgement(row), row.item, completion_ids[row.item], lengths)
+            votes.append(
+                vote if project_row.task != DEMONSTRATION else _of_text(vote, row.id, written.get(row.id))
+            )
             answers.append((row.answer, row.shown))
         anonymous = frozenset(session.scalars(select(AnnotatorRow.id).where(AnnotatorRow.kind == "anonymous")))
     categories = {row.key: row.category for row in items}
     return ProjectVotes(votes, gold, categories, answers, completion_ids, setup, project_row.task, anonymous)
+
+
+def _of_text(vote: Vote, judgement: str, checked: CheckedText | None) -> Vote:
+    """Return the vote of a written text or a review: of an item of its own, so that it agrees with no other."""
+    if checked is None:
+        return replace(vote, item=judgement)
+    accepted = None if checked.text.review is None else checked.outcome == "accepted"
+    return replace(vote, item=judgement, flagged=bool(checked.flags), accepted=accepted)
 
 
 class QualityMonitor:

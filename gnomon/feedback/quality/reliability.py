@@ -20,6 +20,8 @@ from gnomon.stats.votes import Vote
 # Gold items are the most direct measure. The longer completion is often the better one, so a preference for it
 # does not count unless the user gives `length` a weight.
 WEIGHTS = {"gold": 0.4, "agreement": 0.3, "position": 0.1, "length": 0.0, "pace": 0.1, "reasons": 0.1}
+# Of written texts nothing is known to be right, and no two annotators give the same answer.
+WRITTEN_WEIGHTS = {"texts": 0.4, "reviews": 0.4, "pace": 0.1, "reasons": 0.1}
 SHRINKAGE = 10.0  # k: with this many cases an annotator's own value weighs as much as the group's mean
 
 
@@ -175,4 +177,10 @@ PART_MEASURES: dict[str, Callable[[AnnotatorMetrics], tuple[float, int] | None]]
     "length": lambda metrics: _evenness(metrics.longer),
     "pace": _pace,
     "reasons": _reasons,
+    "texts": lambda metrics: (
+        None if metrics.flagged.value is None else (1 - metrics.flagged.value, metrics.flagged.of)
+    ),
+    "reviews": lambda metrics: (
+        None if metrics.accepted.value is None else (metrics.accepted.value, metrics.accepted.of)
+    ),
 }

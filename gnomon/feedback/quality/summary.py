@@ -19,10 +19,11 @@ from sqlalchemy import case, exists, func, or_, select
 from gnomon.feedback.quality.monitor import ProjectVotes, load_votes, non_gold_votes
 from gnomon.feedback.quality.reliability import AnnotatorReliability
 from gnomon.feedback.quality.score_agreement import Intraclass, intraclass, ranking_agreement
+from gnomon.feedback.quality.written_quality import WrittenCounts, count_texts, load_checked_texts
 from gnomon.feedback.requirements import stored_profile
 from gnomon.feedback.store.schema import AnnotatorRow, InviteRow, ItemRow, JudgementRow, superseded
 from gnomon.feedback.store.store import Store
-from gnomon.feedback.task_types import full_label
+from gnomon.feedback.task_types import DEMONSTRATION, full_label
 from gnomon.feedback.tasks.qualification import Qualification
 from gnomon.stats.agreement import Level, cohen_kappa, percent_agreement
 from gnomon.stats.confidence import ConfidenceCalibration, confidence_calibration
@@ -71,6 +72,8 @@ class QualityReport:
         minority: items on which a consistent minority disagrees.
         when: time of the report, in seconds since 1970.
         confidence: calibration of stated confidence; None if no vote has one that can be checked.
+        written: numbers of written texts; None for tasks in which annotators compare or score completions. With
+            them no agreement is defined, and its figures have no cases.
     """
 
     task: str
@@ -86,6 +89,7 @@ class QualityReport:
     minority: list[MinorityView]
     when: float
     confidence: ConfidenceCalibration | None = None
+    written: WrittenCounts | None = None
 
     def names(self) -> dict[str, str]:
         """Return the names of the annotators, by id."""
@@ -113,6 +117,8 @@ def quality_report(store: Store, project: str) -> QualityReport:
         DataError: there is no such project.
     """
     loaded = load_votes(store, project)
+    if loaded.task == DEMONSTRATION:
+        return _written_report(store, project, loaded)
     plain = [vote for vote, _, _ in non_gold_votes(loaded)]
     categories = {item: name for item, name in loaded.categories.items() if name}
     labels = PAIR_LABELS if loaded.task == "pair" else None
@@ -142,6 +148,29 @@ def quality_report(store: Store, project: str) -> QualityReport:
         minority=minority_views(_coarse_votes(named, loaded)),
         when=time.time(),
         confidence=calibration if calibration.votes else None,
+    )
+
+
+def _written_report(store: Store, project: str, loaded: ProjectVotes) -> QualityReport:
+    """Compute the quality report of written answers, which have no agreement."""
+    reliability = {record.annotator: record for record in loaded.annotator_reliability()}
+    return QualityReport(
+        task=loaded.task,
+        votes=len(loaded.votes),
+        gold=0,
+        overall=panel_agreement([]),
+        aspects={},
+        order=Estimate(None, None, None),
+        intraclass={},
+        categories={},
+        pairs=[],
+        people=[
+            AnnotatorQuality(about, reliability.get(about["id"]), None)
+            for about in annotator_table(store, project)
+        ],
+        minority=[],
+        when=time.time(),
+        written=count_texts(load_checked_texts(store, project)),
     )
 
 

@@ -20,7 +20,7 @@ from gnomon.core.types import Completion, Prompt
 from gnomon.feedback.selection.pairs import uncertainty
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, PromptRow
 from gnomon.feedback.store.store import Store, as_completion, as_prompt
-from gnomon.feedback.task_types import SCALES
+from gnomon.feedback.task_types import DEMONSTRATION, SCALES
 
 RANDOM_SHARE = 0.2
 CHUNK = 500  # items whose priority is written in one transaction
@@ -42,8 +42,13 @@ def check_orderable(project: str, task: str) -> None:
     """Check that a project's items compare completions, so that their uncertainty is defined.
 
     Raises:
-        ConfigError: the task is to score single completions.
+        ConfigError: the task is to score single completions, or to write answers.
     """
+    if task == DEMONSTRATION:
+        raise ConfigError(
+            f"project '{project}' has prompts without completions, of which no judge can be uncertain; remove "
+            "the judges."
+        )
     if task in SCALES:
         raise ConfigError(
             f"project '{project}' scores single completions, and uncertainty is defined for comparisons; "

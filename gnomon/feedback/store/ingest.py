@@ -253,6 +253,49 @@ def add_items(
     return IngestCounts(added, known)
 
 
+def add_prompt_items(
+    store: Store, project: str, prompts: Iterable[str], *, within: Session | None = None
+) -> IngestCounts:
+    """Add items without completions, whose answers annotators write: one for each prompt.
+
+    Args:
+        store: the feedback store.
+        project: id of a project of demonstrations.
+        prompts: ids of prompts of the bank.
+        within: session of a running transaction to join.
+
+    Raises:
+        DataError: a prompt is not in the bank; then nothing is added.
+    """
+    with store.writing(within) as session:
+        row = require(session.get(ProjectRow, project), "project", project)
+        columns = select(PromptRow.id, PromptRow.key, PromptRow.requirement).where(PromptRow.project == project)
+        by_id = {r.id: (r.key, r.requirement) for r in session.execute(columns).all()}
+        digests = set(session.scalars(select(ItemRow.digest).where(ItemRow.project == project)))
+        added = known = 0
+        for name in prompts:
+            key, needed = require(by_id.get(name), "prompt", name)
+            item_digest = digest({"prompt": key})
+            if item_digest in digests:
+                known += 1
+                continue
+            digests.add(item_digest)
+            added += 1
+            session.add(
+                ItemRow(
+                    project=project,
+                    prompt=key,
+                    completions=[],
+                    digest=item_digest,
+                    target_votes=row.votes_per_item,
+                    requirement=needed,
+                    created=time.time(),
+                )
+            )
+            _flush_every_chunk(session, added)
+    return IngestCounts(added, known)
+
+
 def _with_priorities(
     items: Iterable[Sequence[str]], priorities: Iterable[float] | None
 ) -> Iterator[tuple[Sequence[str], float]]:

@@ -163,14 +163,14 @@ COMPLETIONS = (
 COMPLETION_IDS = select(CompletionRow.key, CompletionRow.id).where(_completions)
 # Data to check a submitted judgement against, read while the item is locked: the project, the assignment of the
 # item to the annotator, an earlier judgement with the same id, and a completion's key and id; one row per
-# completion.
+# completion, or a single row without one.
 SUBMISSION_CONTEXT = (
     select(ProjectRow, AssignmentRow, JudgementRow, CompletionRow.key, CompletionRow.id)
-    .select_from(CompletionRow)
-    .join(ProjectRow, ProjectRow.id == CompletionRow.project)
+    .select_from(ProjectRow)
+    .outerjoin(CompletionRow, and_(CompletionRow.project == ProjectRow.id, _completions))
     .outerjoin(AssignmentRow, and_(AssignmentRow.item == _item, AssignmentRow.annotator == _annotator))
     .outerjoin(JudgementRow, JudgementRow.id == _judgement)
-    .where(_completions)
+    .where(ProjectRow.id == _project)
     .options(_queue_columns)
 )
 # An item's effective decision; whether there is one, with the item's effective judgements in order of arrival:
@@ -184,5 +184,10 @@ RESOLUTION_CONTEXT = (
     .outerjoin(_effective, _effective.item == ItemRow.key)
     .where(ItemRow.key == _item)
     .order_by(_effective.sequence)
+)
+# An item's counted judgements, and its leases that have not expired.
+COUNTED_JUDGEMENTS = counted_judgements(_item, JudgementRow).order_by(JudgementRow.sequence)
+LIVE_LEASES = select(AssignmentRow).where(
+    AssignmentRow.item == _item, AssignmentRow.state == "leased", AssignmentRow.until > _now
 )
 COUNTED_ANSWERS = counted_judgements(_item, JudgementRow.answer, JudgementRow.shown)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, ProjectRow
+from gnomon.feedback.store.written_work import Work, open_work, written_progress
 from gnomon.feedback.task_types import setup_of, vote_label
 
 
@@ -31,6 +32,9 @@ def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: floa
     a reviewer's decision; otherwise the target rises by one, up to the project's `max_votes`, and then the item
     is disputed. A surplus judgement fills a free slot before the item is assigned to anybody else.
 
+    An item whose answer is written is done when it has as many accepted texts as it needs, and disputed when too
+    many of the project's `max_votes` texts were rejected.
+
     Args:
         session: a transaction.
         item: the item; changed in place.
@@ -45,12 +49,16 @@ def resolve_item(session: Session, item: ItemRow, project: ProjectRow, now: floa
         return
     judgements = [judgement for _, judgement in rows if judgement is not None]
     _update_state(item, project, judgements)
-    while item.state == "open" and _count_surplus(session, item, judgements, time.time() if now is None else now):
+    now = time.time() if now is None else now
+    while item.state == "open" and _count_surplus(session, item, project, judgements, now):
         _update_state(item, project, judgements)
 
 
 def _update_state(item: ItemRow, project: ProjectRow, judgements: Sequence[JudgementRow]) -> None:
     """Set an item's state and target from its counted judgements."""
+    if not item.completions:
+        _update_written(item, project, [row for row in judgements if not row.surplus])
+        return
     # All judgements are of the same completions, so any order that is the same for all makes labels comparable.
     counted = [vote_label(row.answer, row.shown, sorted(row.shown)) for row in judgements if not row.surplus]
     item.vote_count = len(counted)
@@ -66,12 +74,30 @@ def _update_state(item: ItemRow, project: ProjectRow, judgements: Sequence[Judge
         item.state, item.target_votes = "open", len(counted) + 1
 
 
-def _count_surplus(session: Session, item: ItemRow, judgements: Sequence[JudgementRow], now: float) -> bool:
-    """Count the oldest surplus judgement if the item has a free slot; return whether one was counted."""
-    oldest = next((row for row in judgements if row.surplus), None)
-    if oldest is None or item.target_votes <= int(
-        session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0
-    ):
+def _update_written(item: ItemRow, project: ProjectRow, counted: Sequence[JudgementRow]) -> None:
+    """Set the state and target of an item whose answer is written; the target is the number of judgements."""
+    progress = written_progress(project, counted)
+    item.vote_count, item.target_votes = len(counted), max(1, len(counted) + progress.missing)
+    if progress.missing:
+        item.state = "open"
+    else:
+        item.state = "done" if progress.accepted >= project.votes_per_item else "disputed"
+
+
+def _count_surplus(
+    session: Session, item: ItemRow, project: ProjectRow, judgements: Sequence[JudgementRow], now: float
+) -> bool:
+    """Count the oldest surplus judgement for which the item has a free slot; return whether one was counted."""
+    surplus = [row for row in judgements if row.surplus]
+    if not surplus:
+        return False
+    if item.completions:
+        filled = int(session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0)
+        oldest = surplus[0] if filled < item.target_votes else None
+    else:
+        work = open_work(session, project, item, now)
+        oldest = next((row for row in surplus if work.has(Work(row.answer.get("reviews")))), None)
+    if oldest is None:
         return False
     oldest.surplus = False
     session.flush()

@@ -47,7 +47,7 @@ class ProjectRow(Table):
     Attributes:
         title: the question to annotators.
         guidelines: instructions to annotators, as markdown.
-        task: `pair`, `ranking`, `rating` or `likert`.
+        task: `pair`, `ranking`, `rating`, `likert` or `demonstration`.
         votes_per_item: number of judgements that each item needs.
         max_votes: limit of that number while judgements disagree.
         settings: fields of `task_types.Setup`.
@@ -67,7 +67,7 @@ class ProjectRow(Table):
     created: Mapped[float]
 
     __table_args__ = (
-        CheckConstraint("task IN ('pair', 'ranking', 'rating', 'likert')", name="task"),
+        CheckConstraint("task IN ('pair', 'ranking', 'rating', 'likert', 'demonstration')", name="task"),
         CheckConstraint("votes_per_item >= 1 AND max_votes >= votes_per_item", name="votes"),
     )
 
@@ -151,11 +151,12 @@ class CompletionRow(Table):
 
 
 class ItemRow(Table):
-    """An item to judge: one or more completions of one prompt.
+    """An item to judge: one or more completions of one prompt. Or a prompt alone, whose answer is written.
 
     Attributes:
         completions: keys of completions, in the item's own order; each annotator sees an order of their own.
-        digest: digest of the completions as a set; unique within a project.
+            Empty if annotators write the answer.
+        digest: digest of the completions as a set, or of the prompt alone; unique within a project.
         target_votes: number of judgements that it needs; raised while they disagree.
         vote_count: number of judgements counted at its last resolution; orders the queue.
         priority: items with a higher one are assigned first.
@@ -227,6 +228,7 @@ class AssignmentRow(Table):
         until: time at which the lease ends, in seconds since 1970; a heartbeat extends it.
         state: `leased`, `done` or `skipped`; an expired lease stays `leased`, with `until` in the past.
         draft: the unfinished answer of a leased item; `{"reason": …}` of a skipped one.
+        reviews: id of the judgement whose written text the annotator reviews; `None` for everything else.
     """
 
     __tablename__ = "assignments"
@@ -238,6 +240,7 @@ class AssignmentRow(Table):
     until: Mapped[float]
     state: Mapped[str] = mapped_column(default="leased")
     draft: Mapped[dict[str, Any] | None]
+    reviews: Mapped[str | None]
     created: Mapped[float]
 
     __table_args__ = (

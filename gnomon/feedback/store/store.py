@@ -184,7 +184,7 @@ class Store:
         """Change a project's title, guidelines, numbers of votes and settings.
 
         Items that needed the former `votes_per_item` need the new number. Open and disputed items are resolved
-        with the new values.
+        with the new values; done ones too if answers need approval from now on, or no longer.
 
         Raises:
             ConfigError: a setting is unknown or invalid.
@@ -217,13 +217,15 @@ class Store:
                 project.max_votes,
                 project.settings,
             )
-            if (votes_per_item, max_votes, before.consensus_threshold) == (
+            if (votes_per_item, max_votes, before.consensus_threshold, before.approval) == (
                 row.votes_per_item,
                 row.max_votes,
                 setup.consensus_threshold,
+                setup.approval,
             ):
                 return
-            pending = select(ItemRow).where(ItemRow.project == row.id, ItemRow.state.in_(("open", "disputed")))
+            states = ("open", "disputed", "done") if before.approval != setup.approval else ("open", "disputed")
+            pending = select(ItemRow).where(ItemRow.project == row.id, ItemRow.state.in_(states))
             for item in session.scalars(pending.order_by(ItemRow.key).with_for_update()).all():
                 item.target_votes = (
                     row.votes_per_item if item.target_votes == votes_per_item else item.target_votes

@@ -33,6 +33,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of, vote_label
+from gnomon.feedback.written_answers import is_written
 
 MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
 
@@ -41,6 +42,7 @@ MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
 class ReviewedJudgement:
     """A judgement in a review; indices of `answer` refer to the completions in the item's own order."""
 
+    id: str
     annotator: str
     name: str
     answer: dict[str, Any]
@@ -175,6 +177,8 @@ def decide(
 ) -> None:
     """Decide a disputed item, or correct its effective decision.
 
+    An item whose answer is written need not be disputed: a decision replaces its texts, or rejects them all.
+
     Args:
         store: the feedback store.
         project: id of the project.
@@ -200,6 +204,7 @@ def decide(
                 f"reviewer '{reviewer}' has withdrawn and can decide nothing; set them to active first."
             )
         checked = check_answer(project_row.task, setup_of(project_row.settings), len(row.completions), answer)
+        checked.pop("reviews", None)  # a decision is about the item, not about one text
         earlier = session.scalars(select(DecisionRow).where(DecisionRow.id == id)).first()
         if earlier is not None:
             if (earlier.item, earlier.reviewer, earlier.answer) != (item, reviewer, checked):
@@ -208,7 +213,7 @@ def decide(
         effective = effective_decision(session, item)
         if (effective.id if effective else None) != corrects:
             raise DataError(f"another reviewer decided item {item} meanwhile; reload it.")
-        if row.state != "disputed" and effective is None:
+        if row.state != "disputed" and effective is None and row.completions:
             raise DataError(f"item {item} is not disputed; choose a disputed item.")
         session.add(
             DecisionRow(
@@ -242,6 +247,7 @@ def _judgements(session: Session, item: int, ids: Sequence[str]) -> list[Reviewe
     statement = effective_judgements(JudgementRow, AUTHOR.name).where(JudgementRow.item == item)
     return [
         ReviewedJudgement(
+            row.id,
             row.annotator,
             name,
             in_item_order(row.answer, row.shown, ids),
@@ -266,13 +272,15 @@ def _skipped(session: Session, item: int) -> list[SkipNote]:
 
 
 def in_item_order(answer: Mapping[str, Any], shown: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
-    """Convert an answer to the item's own order of completions; a rewritten text is left out.
+    """Convert an answer to the item's own order of completions; a rewritten completion is left out.
 
     Args:
         answer: the answer; indices refer to `shown`.
         shown: completion ids in the order displayed to the annotator.
         ids: completion ids in the item's own order.
     """
+    if is_written(answer):
+        return dict(answer)
     if "choice" in answer:
         choice = str(vote_label(answer, shown, ids))
         return {"choice": {"a": "first", "b": "second"}.get(choice, choice)}

@@ -28,7 +28,7 @@ from gnomon.feedback.store.schema import (
     effective_judgements,
 )
 from gnomon.feedback.store.store import BankPrompt, Store, require
-from gnomon.feedback.task_types import check_answer, setup_of, vote_label
+from gnomon.feedback.task_types import DEMONSTRATION, check_answer, setup_of, vote_label
 from gnomon.stats.intervals import Share
 
 
@@ -59,6 +59,7 @@ def mark_gold(store: Store, project: str, item: int, answer: Mapping[str, Any]) 
         answer: the correct answer; indices refer to the completions in the item's own order.
 
     Raises:
+        ConfigError: annotators of the project write the answers.
         DataError: there is no such item, or the answer does not fit the project's task.
     """
     with store.writing() as session:
@@ -134,11 +135,25 @@ def check_ordered(project: str, task: str) -> None:
     """Check that an order of completions is an answer of this task.
 
     Raises:
-        ConfigError: the task is to score completions.
+        ConfigError: the task is to score completions, or to write answers.
     """
+    check_known_answers(project, task)
     if task not in ("pair", "ranking"):
         raise ConfigError(
             f"project '{project}' collects scores, which an order does not give; mark gold items on the page."
+        )
+
+
+def check_known_answers(project: str, task: str) -> None:
+    """Check that the items of a task can have a known correct answer.
+
+    Raises:
+        ConfigError: annotators write the answers.
+    """
+    if task == DEMONSTRATION:
+        raise ConfigError(
+            f"project '{project}' collects written answers, of which none is the only right one; test annotators "
+            "in a project of pairs."
         )
 
 
@@ -186,6 +201,7 @@ def gold_items(store: Store, project: str) -> list[GoldItem]:
 
 def _mark(project: ProjectRow, item: ItemRow, answer: Mapping[str, Any]) -> None:
     """Check the correct answer and set the item's state to `gold`."""
+    check_known_answers(project.id, project.task)
     checked = check_answer(project.task, setup_of(project.settings), len(item.completions), answer)
     checked.pop("rewrite", None)
     item.gold, item.state = checked, "gold"

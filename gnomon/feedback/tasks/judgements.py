@@ -199,6 +199,12 @@ def _stored_decision(row: DecisionRow | None, ids: tuple[str, ...]) -> StoredJud
     return StoredJudgement(row.id, row.reviewer, ids, row.answer, row.reason, None, None, row.created)
 
 
+def corrections(session: Session, project: str) -> set[str]:
+    """Return the ids of the judgements that correct another one."""
+    statement = select(JudgementRow.id).join(ItemRow, ItemRow.key == JudgementRow.item)
+    return set(session.scalars(statement.where(ItemRow.project == project, JudgementRow.supersedes.is_not(None))))
+
+
 def item_votes(item: JudgedItem) -> Iterator[Vote]:
     """Yield the counted judgements of an item as votes."""
     lengths = {completion.id: len(completion.text) for completion in item.completions}

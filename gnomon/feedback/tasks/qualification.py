@@ -36,6 +36,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import BankPrompt, Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import Setup, check_answer, setup_of, vote_label
+from gnomon.feedback.tasks.gold_items import check_known_answers
 
 QualificationState = Literal["qualified", "open", "failed"]
 QUESTIONS = (
@@ -144,10 +145,12 @@ class Qualification:
         """Add questions; return how many were added. An existing item becomes a question.
 
         Raises:
+            ConfigError: annotators of the project write the answers.
             DataError: an answer does not fit the project's task, or completions are equal; nothing is added.
         """
         with self.store.writing() as session:
             project = require(session.get(ProjectRow, self.project), "project", self.project)
+            check_known_answers(self.project, project.task)
             bank = [BankPrompt(one.prompt) for one in questions]
             prompts = add_prompts(self.store, self.project, bank, within=session).ids
             rows: list[tuple[str, Completion, dict[str, Any]]] = [

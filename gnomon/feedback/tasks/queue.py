@@ -15,6 +15,9 @@ unlimited slots.
 
 An item whose prompt requires a language, a domain or skills goes to people who have them. If no active person of
 the project has them, it goes to anybody. Programs get all items.
+
+An item whose answer is written has slots for texts, and, where the project requires approval, a slot for the
+review of each text, which is assigned before another text is. Nobody reviews an item that they have written for.
 """
 
 from __future__ import annotations
@@ -39,11 +42,15 @@ from gnomon.feedback.store.schema import (
     ItemRow,
     JudgementRow,
     ProjectRow,
+    PromptRow,
     effective_judgements,
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
+from gnomon.feedback.store.written_work import Work, open_work
 from gnomon.feedback.task_types import check_answer, setup_of
 from gnomon.feedback.tasks.suitability import excluded_requirements
+from gnomon.feedback.tasks.text_reviews import check_review, is_reviewed, with_verdict
+from gnomon.feedback.written_answers import is_written
 
 LEASE_SECONDS = 20 * 60.0
 MAX_ATTEMPTS = 8  # to lease an item while other transactions have locked all that are left
@@ -61,6 +68,8 @@ class AnnotationTask:
         completions: in the order displayed to this annotator, without their sources.
         expires_at: time at which the lease ends, in seconds since 1970.
         draft: the unfinished answer, if one was saved.
+        reviews: id of the judgement whose written text is to be reviewed; `None` for everything else.
+        written: that text.
     """
 
     item: int
@@ -70,6 +79,8 @@ class AnnotationTask:
     completions: tuple[Completion, ...]
     expires_at: float
     draft: dict[str, Any] | None = None
+    reviews: str | None = None
+    written: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,7 @@ class Queue:
                 if item is None or item.state not in queries.JUDGEABLE_STATES:
                     continue
                 # The annotator's own expired lease is renewed if the item has a free slot.
-                if assignment.until > now or self._free_slots(session, item, now) > 0:
+                if self._keeps_slot(session, project, item, assignment, now):
                     assignment.until = now + self.lease_seconds
                     return _make_task(session, project, item, assignment), False
             excluded = (
@@ -188,12 +199,17 @@ class Queue:
                 if assigned:
                     retry = True  # a concurrent request of this annotator leased it: the next try returns it
                     continue
+                work = None
+                if not item.completions and (work := open_work(session, project, item, now).next()) is None:
+                    retry = True
+                    continue
                 display_order = _display_order(len(item.completions), annotator, item.key)
                 assignment = AssignmentRow(
                     item=item.key,
                     annotator=annotator,
                     shown=display_order,
                     until=now + self.lease_seconds,
+                    reviews=work.reviews if work else None,
                     created=now,
                 )
                 session.add(assignment)
@@ -225,8 +241,10 @@ class Queue:
                 return None
             if draft is not None:
                 assignment.draft = draft
-            if assignment.until <= now and self._free_slots(session, row, now) <= 0:
-                return None
+            if assignment.until <= now:
+                project = require(session.get(ProjectRow, self.project), "project", self.project)
+                if not self._has_free_slot(session, project, row, assignment, now):
+                    return None
             assignment.until = now + self.lease_seconds
             return assignment.until
 
@@ -269,6 +287,7 @@ class Queue:
                 "item": judgement.item,
                 "annotator": judgement.annotator,
                 "judgement": judgement.id,
+                "project": self.project,
                 "completions": item.completions,
             }
             rows = session.execute(queries.SUBMISSION_CONTEXT, parameters).all()
@@ -276,6 +295,8 @@ class Queue:
             project, assignment, earlier, _completion_key, _completion_id = rows[0]
             setup = setup_of(project.settings)
             answer = check_answer(project.task, setup, len(item.completions), judgement.answer)
+            if is_written(answer):
+                answer = with_verdict(session, judgement.item, answer)
             if earlier is not None:
                 if (earlier.item, earlier.annotator, earlier.answer) != (
                     judgement.item,
@@ -290,15 +311,17 @@ class Queue:
                     "set them to active first."
                 )
             assignment = _require_assigned(assignment, judgement.annotator, judgement.item)
+            if is_written(answer):
+                check_review(session, project, item, assignment, answer)
             if judgement.corrects is not None:
-                surplus = self._corrected_judgement(session, judgement).surplus
+                surplus = self._corrected_judgement(session, judgement, now).surplus
             elif assignment.state == "done":
                 raise DataError(
                     f"annotator '{judgement.annotator}' has judged item {judgement.item}; correct it instead."
                 )
             else:
                 has_lease = assignment.state == "leased" and assignment.until > now
-                surplus = not (has_lease or self._free_slots(session, item, now) > 0)
+                surplus = not (has_lease or self._has_free_slot(session, project, item, assignment, now))
             completion_ids = {row.key: row.id for row in rows}
             displayed_ids = [completion_ids[item.completions[index]] for index in assignment.shown]
             session.add(
@@ -434,7 +457,36 @@ class Queue:
             return GOLD_SLOTS
         return item.target_votes - int(session.scalar(queries.FILLED_SLOTS, {"item": item.key, "now": now}) or 0)
 
-    def _corrected_judgement(self, session: Session, judgement: NewJudgement) -> JudgementRow:
+    def _has_slot(
+        self, session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow, now: float
+    ) -> bool:
+        """Return whether an assignment has a slot of a locked item: its lease has not expired, or one is free."""
+        return assignment.until > now or self._has_free_slot(session, project, item, assignment, now)
+
+    def _has_free_slot(
+        self, session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow, now: float
+    ) -> bool:
+        """Return whether a locked item has a free slot for what an annotator does on it."""
+        if item.completions:
+            return self._free_slots(session, item, now) > 0
+        return open_work(session, project, item, now, assignment).has(Work(assignment.reviews))
+
+    def _keeps_slot(
+        self, session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow, now: float
+    ) -> bool:
+        """Return whether an annotator keeps a leased item; a review of a text that is gone becomes other work."""
+        if item.completions or assignment.reviews is None:
+            return self._has_slot(session, project, item, assignment, now)
+        work = open_work(session, project, item, now, assignment)
+        is_live = assignment.until > now and assignment.reviews in work.progress.ids
+        if is_live or work.has(Work(assignment.reviews)):
+            return True
+        if (other := work.next()) is None:
+            return False
+        assignment.reviews, assignment.draft = other.reviews, None
+        return True
+
+    def _corrected_judgement(self, session: Session, judgement: NewJudgement, now: float) -> JudgementRow:
         """Return the judgement that this one corrects."""
         row = session.scalars(queries.JUDGEMENT_BY_ID, {"judgement": judgement.corrects}).first()
         if row is None or (row.item, row.annotator) != (judgement.item, judgement.annotator):
@@ -444,6 +496,8 @@ class Queue:
             )
         if session.scalar(queries.IS_CORRECTED, {"judgement": judgement.corrects}):
             raise DataError(f"judgement '{judgement.corrects}' was corrected already; correct the newer one.")
+        if is_written(row.answer) and is_reviewed(session, row, now):
+            raise DataError(f"judgement '{judgement.corrects}' is under review and stays as it is.")
         return row
 
 
@@ -455,14 +509,21 @@ def _require_assigned(assignment: AssignmentRow | None, annotator: str, item: in
 
 def _make_task(session: Session, project: ProjectRow, item: ItemRow, assignment: AssignmentRow) -> AnnotationTask:
     rows = _displayed_completions(session, item, assignment)
+    prompt = rows[0].PromptRow if rows else session.get_one(PromptRow, item.prompt)
+    written = None
+    if assignment.reviews is not None:
+        reviewed = session.scalars(queries.JUDGEMENT_BY_ID, {"judgement": assignment.reviews}).one()
+        written = str(reviewed.answer["text"])
     return AnnotationTask(
         item.key,
         project.id,
         project.task,
-        as_prompt(rows[0].PromptRow),
+        as_prompt(prompt),
         tuple(as_completion(row, source=False) for row in rows),
         assignment.until,
         assignment.draft,
+        assignment.reviews,
+        written,
     )
 
 

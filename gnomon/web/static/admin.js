@@ -31,6 +31,8 @@ function content(form) {
 function answerOf(form) { // indices of completions in the order of this page
   const choice = form.querySelector("input[name=choice]:checked");
   if (choice) return { choice: choice.value };
+  const written = form.querySelector("[data-written]");
+  if (written) return form.querySelector("[data-rejected]").checked ? { rejected: true } : { text: written.value };
   const ranks = [...form.querySelectorAll("[data-rank]")];
   if (ranks.length) return { order: ranks.sort((a, b) => a.value - b.value).map((field) => Number(field.dataset.rank)) };
   const scores = [];

@@ -10,8 +10,9 @@ function count() {
   counted = now;
 }
 
-export function restart() {
-  active = idle = 0;
+export function restart(earlier = {}) { // earlier: seconds that count already
+  active = 1000 * (earlier.active ?? 0);
+  idle = 1000 * (earlier.idle ?? 0);
   lastInput = counted = performance.now();
 }
 

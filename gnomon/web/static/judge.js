@@ -10,6 +10,7 @@ import { ranking } from "./ranking.js";
 import { qualification } from "./qualification.js";
 import { rewriting } from "./rewrite.js";
 import { scaleOf, scores } from "./scores.js";
+import { writing } from "./written.js";
 
 const BEAT = 60_000, RETRY = [1_000, 3_000, 10_000, 30_000];
 // Half to one and a half times the delay, so that pages that lost the server together do not return together.
@@ -19,7 +20,7 @@ const AT_ONCE = question.task === "pair" && !question.confidence && !question.re
 let task = null, corrects = null, done = 0, failures = 0, sending = false;
 let turn = 0; // counts requests for an item; the response to an older request is ignored
 
-const answer = { pair, ranking, rating: scores, likert: scores }[question.task]((choice) => { if (choice && AT_ONCE) submit(); else saveDraft(); });
+const answer = { pair, ranking, rating: scores, likert: scores, demonstration: writing }[question.task]((choice) => { if (choice && AT_ONCE) submit(); else saveDraft(); });
 const rewrite = question.rewrite ? rewriting(saveDraft) : null;
 const sure = question.confidence ? scaleOf(texts.sure, "", texts.sure_steps.map((shown, step) => [step / 4, shown, ""]), null, saveDraft) : null;
 if (sure) {
@@ -76,7 +77,7 @@ function show(shownTask, previous) { // previous: the judgement to correct, or t
   at("announcement").textContent = corrects ? texts.correcting : ""; // for screen readers
   focusLongCode();
   updateReasonHint();
-  restart();
+  restart(previous.seconds); // of a draft, so that the time before a reload counts
   scrollTo(0, 0);
 }
 
@@ -133,7 +134,7 @@ function saveDraft() { // a judgement under correction stays unchanged until it 
   updateReasonHint();
   at("missing").textContent = "";
   if (!task || corrects || task.question) return;
-  try { storeDraft(task.item, soFar()); } catch { showStatus(texts.blocked, true); }
+  try { storeDraft(task.item, { ...soFar(), seconds: seconds() }); } catch { showStatus(texts.blocked, true); }
 }
 
 function missing() {
@@ -211,6 +212,7 @@ function leave() { // ends a correction without a change
 }
 
 async function edit() {
+  if (task) answer.edit?.();
   if (!task || !rewrite || task.question) return;
   const best = answer.best(), edited = task;
   if (best === null) { at("missing").textContent = answer.missing(); return; }
@@ -239,6 +241,7 @@ function updateReasonHint() {
 
 const KEYS = { s: skip, u: undo, g: () => toggle("guidelines"), "?": () => toggle("help"), d: compare, e: edit };
 addEventListener("keydown", (event) => {
+  if (event.isComposing) return; // keys of an input method
   if (event.ctrlKey && event.key === "Enter" && !event.repeat) { event.preventDefault(); submit(); return; }
   if (event.target instanceof HTMLTextAreaElement) { if (event.key === "Escape") event.target.blur(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -266,9 +269,12 @@ at("help-button").addEventListener("click", () => toggle("help"));
 at("reason").addEventListener("input", saveDraft);
 addEventListener("online", () => send());
 
+const MAX_DRAFT = 60_000; // characters; the server takes no larger request, and the browser keeps the draft anyway
 async function sendHeartbeat(more = {}) {
   if (!task || corrects || task.question) return;
-  try { await post("/api/heartbeat", { who, item: task.item, ...soFar() }, more); } catch (error) { if (!more.keepalive) showError(error); }
+  const draft = { ...soFar(), seconds: seconds() };
+  if (JSON.stringify(draft).length > MAX_DRAFT) delete draft.answer;
+  try { await post("/api/heartbeat", { who, item: task.item, ...draft }, more); } catch (error) { if (!more.keepalive) showError(error); }
 }
 setInterval(() => { seconds(); if (sinceInput() < 10 * IDLE) sendHeartbeat(); }, BEAT); // without input, the lease may expire
 addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") sendHeartbeat({ keepalive: true }); });

@@ -1,4 +1,4 @@
-"""An annotator in a process of its own, for `test_queue.py`: queue_worker.py URL PROJECT NAME SEED."""
+"""An annotator in a process of its own, for tests of the queue: queue_worker.py URL PROJECT NAME SEED."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ def main(url: str, project: str, annotator: str, seed: str) -> None:
         if chance.random() < 0.05:
             queue.skip(annotator, task.item, "no opinion")
             continue
-        answer = NewJudgement(
-            str(uuid.UUID(int=chance.getrandbits(128))), task.item, annotator, {"choice": "first"}
-        )
+        name = str(uuid.UUID(int=chance.getrandbits(128)))
+        answer = NewJudgement(name, task.item, annotator, answer_of(task))
         queue.submit(answer)
         if chance.random() < 0.2:  # the reply was lost
             assert queue.submit(answer).duplicate
+
+
+def answer_of(task: AnnotationTask) -> dict[str, str]:
+    """Choose the first completion; write a text, or approve one."""
+    if task.kind != "demonstration":
+        return {"choice": "first"}
+    return (
+        {"text": "It turns."} if task.reviews is None else {"text": task.written or "", "reviews": task.reviews}
+    )
 
 
 def take(queue: Queue, annotator: str) -> AnnotationTask | None:
