@@ -44,7 +44,7 @@ def open_page(browser: Browser, site: Site) -> Iterator[Open]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(site.link(name, role))
         page.get_by_role("button").click()
-        page.wait_for_selector("#answers .text p, #nothing:not([hidden])")
+        page.wait_for_selector("#answers .text p, #written, #nothing:not([hidden])")
         return page
 
     yield opened

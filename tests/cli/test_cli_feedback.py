@@ -252,7 +252,13 @@ def test_rating_items_are_single_completions(ask: Ask, here: Path, task: str) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--task", "quiz"], "give one of pair, ranking, rating, likert"),
+        (["--task", "quiz"], "give one of pair, ranking, rating, likert, demonstration"),
+        (["--task", "demonstration", "--rewrite"], "a demonstration has no rewrite"),
+        (["--approval"], "a pair has no approval, which is a setting of demonstration"),
+        (
+            ["--task", "demonstration", "--min-answer-chars", "9", "--max-answer-chars", "8"],
+            "swap min_answer_chars",
+        ),
         (["--criteria", "kind"], "a pair has no criteria"),
         (["--task", "rating", "--criteria", "kind,kind"], "give different names"),
         (["--task", "rating", "--criteria", "kind,,true"], "give different names"),
@@ -499,3 +505,82 @@ def test_an_existing_annotator_gets_another_link(ask: Ask, here: Path) -> None:
         ("--annotator", rae, "--admin"),
     ):
         assert ask("feedback", "invite", "f.db", "--project", "films", *more)[0] == 2
+
+
+def test_demonstrations_from_prompts_to_a_file(ask: Ask, here: Path) -> None:
+    """Prompts alone become items; answers are written; the export is read by training."""
+    rows: list[object] = [
+        {"prompt": "How does it work?", "category": "machines"},
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "为什么？"}]},
+        {"prompt": "How does it work?"},
+    ]
+    write_rows(Path("prompts.jsonl"), rows)
+    start = ("feedback", "init", "f.db", "--project", "help", "--title", "Write it.", "--task", "demonstration")
+    more = ("--approval", "--min-answer-chars", "5", "--check-language", "--max-votes", "3")
+    assert ask(*start, *more)[0] == 0
+    code, out, err = ask("feedback", "import", "f.db", "prompts.jsonl")
+    assert (code, out.strip()) == (0, "2 items added, 1 there already"), err
+    assert ask("feedback", "import", "f.db", "prompts.jsonl", "--prompts")[1].strip() == (
+        "0 prompts added, 3 there already"
+    )
+    store = Store("f.db")
+    project = store.project("help")
+    assert (project.votes_per_item, project.max_votes) == (1, 3)
+    assert project.settings == {"approval": True, "min_answer_chars": 5, "check_language": True}
+    queue = Queue(store, "help")
+    for who in ("ann", "bob"):
+        store.add_annotator(who, id=who)
+    for number, text in enumerate(("It turns a wheel.", "As an AI language model, I cannot.")):
+        task = queue.take("ann")
+        assert task is not None
+        queue.submit(NewJudgement(f"w{number}", task.item, "ann", {"text": text}))
+    task = queue.take("bob")
+    assert task is not None
+    queue.submit(NewJudgement("r", task.item, "bob", {"text": task.written, "reviews": task.reviews}))
+    store.close()
+    out = ask("feedback", "status", "f.db")[1]
+    assert "written answers: 2 (1 accepted, 1 waiting for a review, 1 flagged)" in out
+    out = ask("feedback", "agreement", "f.db")[1]
+    assert "2 written answers: 1 accepted" in out
+    assert "α" not in out
+    code, out, err = ask("feedback", "export", "f.db", "--out", "data")
+    assert code == 0, err
+    assert "1 demonstration from 3 judgements of 2 annotators" in out
+    assert "left out: 1 written answer" in out
+    (row,) = read_jsonl(Path("data/demonstrations.jsonl"))
+    assert (row["completion"]["text"], row["provenance"]["rater"]) == ("It turns a wheel.", "ann")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["import", "f.db", "x.jsonl", "--judgements"],
+            "collects written answers, and --judgements imports choices",
+        ),
+        (["import", "f.db", "x.jsonl", "--ratings"], "ratings need a project that scores on one criterion"),
+        (["gold", "f.db", "x.jsonl"], "of which none is the only right one"),
+        (["qualification", "f.db", "x.jsonl"], "of which none is the only right one"),
+        (["auto-annotate", "f.db", "--annotator", "rule:longer"], "collects answers that people write"),
+        (["generate", "f.db", "--from", "http://localhost:1/v1#m"], "collects answers that people write"),
+        (["reorder", "f.db", "--uncertainty-from", "vader"], "has prompts without completions"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_needs_completions_is_refused_for_demonstrations(
+    ask: Ask, here: Path, command: list[str], message: str
+) -> None:
+    row = {"prompt": "Why?", "output_1": "a", "output_2": "b", "preference": 1, "text": "a", "rating": 3}
+    write_rows(Path("x.jsonl"), [row])
+    ask("feedback", "init", "f.db", "--project", "help", "--title", "Write it.", "--task", "demonstration")
+    code, _, err = ask("feedback", *command)
+    assert (code, message in " ".join(err.replace("│", "").split())) == (2, True), err
+
+
+def test_a_conversation_with_its_answer_is_no_prompt(ask: Ask, here: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    write_rows(Path("x.jsonl"), [{"messages": turns}])
+    ask("feedback", "init", "f.db", "--project", "help", "--title", "Write it.", "--task", "demonstration")
+    code, _, err = ask("feedback", "import", "f.db", "x.jsonl")
+    assert code == 2
+    assert "the prompt ends with the assistant's turn" in " ".join(err.split())

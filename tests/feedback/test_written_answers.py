@@ -13,7 +13,7 @@ from gnomon.feedback.written_answers import tidy, verdict_of, written_texts
 
 
 @dataclass(frozen=True)
-class Said:
+class Answered:
     id: str
     answer: dict[str, Any]
 
@@ -70,15 +70,15 @@ def test_the_verdict_follows_from_the_texts() -> None:
 
 
 def test_texts_are_matched_with_their_reviews() -> None:
-    said = [
-        Said("1", {"text": "one"}),
-        Said("2", {"text": "two"}),
-        Said("3", {"text": "three"}),
-        Said("r1", {"text": "better", "reviews": "1", "verdict": "revised"}),
-        Said("r2", {"rejected": True, "reviews": "2", "verdict": "rejected"}),
-        Said("r9", {"text": "gone", "reviews": "9", "verdict": "approved"}),
+    judgements = [
+        Answered("1", {"text": "one"}),
+        Answered("2", {"text": "two"}),
+        Answered("3", {"text": "three"}),
+        Answered("r1", {"text": "better", "reviews": "1", "verdict": "revised"}),
+        Answered("r2", {"rejected": True, "reviews": "2", "verdict": "rejected"}),
+        Answered("r9", {"text": "gone", "reviews": "9", "verdict": "approved"}),
     ]
-    texts = written_texts(said)
+    texts = written_texts(judgements)
     assert [(one.written.id, one.review and one.review.id, one.text) for one in texts] == [
         ("1", "r1", "better"),
         ("2", "r2", "two"),

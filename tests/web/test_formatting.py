@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import CheckConstraint
 
 from gnomon.core.translations import texts_in
-from gnomon.feedback import task_types as answers
+from gnomon.feedback import task_types as answers, written_answers
 from gnomon.feedback.export import writers
 from gnomon.feedback.quality import annotator_metrics
 from gnomon.feedback.store import access, store
 from gnomon.feedback.store.schema import Table
-from gnomon.feedback.tasks import adjudication, qualification, queue
+from gnomon.feedback.tasks import adjudication, qualification, queue, text_reviews
 from gnomon.web import admin, context, server
 from gnomon.web.context import HERE
 from gnomon.web.formatting import answer_in_words, on_scale
@@ -55,7 +55,7 @@ def test_translated_refusals_match_error_sentences(language: str) -> None:
     """A page recognizes a refusal by a part of its sentence; unrecognized refusals appear in English."""
     texts = texts_in(language)["annotation_pages"]
     judging, more = (
-        (queue, answers, qualification, server),
+        (queue, answers, written_answers, text_reviews, qualification, server),
         (store, access, annotator_metrics, adjudication, writers, context, admin),
     )
     for words, modules in ((texts["page"], judging), (texts["adm"]["page"], judging + more)):

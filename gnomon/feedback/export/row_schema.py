@@ -82,7 +82,7 @@ def _provenance(
         "rater": written.annotator,
         "at": _moment(written),
         "seconds": written.seconds,
-        "reviewer": None if review is None else review.annotator,
+        "reviewed_by": None if review is None else review.annotator,
         "reviewed_at": None if review is None else _moment(review),
         "flags": list(flags),
     }
@@ -186,7 +186,7 @@ def arrow_schema(kind: RowKind) -> Any:
                     "rater": text,
                     "at": text,
                     "seconds": number,
-                    "reviewer": text,
+                    "reviewed_by": text,
                     "reviewed_at": text,
                     "flags": pa.list_(text),
                 }

@@ -116,7 +116,8 @@ def _add_chunk(
     ]
     prompts = add_prompts(store, about.id, bank, within=session)
     if about.task == DEMONSTRATION and not bare:
-        return add_prompt_items(store, about.id, prompts.ids.values(), within=session)
+        names = [prompts.ids[group.prompt.id] for group in groups]
+        return add_prompt_items(store, about.id, names, within=session)
     completions = [(group.prompt.id, different(group)) for group in groups]
     if not any(some for _, some in completions):
         return prompts

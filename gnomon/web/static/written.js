@@ -49,7 +49,8 @@ export function writing(changed) {
       return field.value ? { text: field.value, ...review } : review;
     },
     missing() {
-      if (reject.checked) return at("reason").value.trim() ? "" : texts.reject_reason;
+      if (reject.checked && at("reason").value.trim()) return "";
+      if (reject.checked) { at("reason").focus(); return texts.reject_reason; }
       const problem = lengthProblem();
       if (problem) { field.focus(); return problem; }
       if (!question.check_language || confirmed === field.value || !differsInScript(field.value, promptText())) return "";

@@ -65,7 +65,7 @@ def test_accepted_texts_become_demonstrations_with_their_provenance(store: Store
     ]
     assert rows[0]["prompt"]["messages"] == [{"role": "user", "content": "How does machine 0 work?"}]
     about = rows[1]["provenance"]
-    assert (about["rater"], about["reviewer"], about["flags"]) == ("ann", "cyd", [])
+    assert (about["rater"], about["reviewed_by"], about["flags"]) == ("ann", "cyd", [])
     assert rows[0]["provenance"]["seconds"] == 42.0
     assert about["at"] <= about["reviewed_at"]
     assert rows[0]["items"] == [first]

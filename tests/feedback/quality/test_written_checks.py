@@ -31,8 +31,8 @@ def flags(*texts: tuple[str, int, str], question: str = "How does it work?", **s
     rows = [
         TextToCheck(str(n), who, item, prompt(question), text, 60.0) for n, (who, item, text) in enumerate(texts)
     ]
-    found = text_flags(rows, setup_of(settings))
-    return [found[row.id] for row in rows]
+    by_id = text_flags(rows, setup_of(settings))
+    return [by_id[row.id] for row in rows]
 
 
 def test_careful_texts_have_no_flag() -> None:

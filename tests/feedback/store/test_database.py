@@ -217,3 +217,26 @@ def test_a_store_with_a_damaged_schema_is_refused_in_one_sentence(tmp_path: Path
     file.write_bytes(content.replace(b"CREATE TABLE annotators", b"CREATE TABL\xd6 annotators"))
     with pytest.raises(ConfigError, match="cannot be opened"):
         Store(file)
+
+
+def test_an_older_store_gets_projects_of_demonstrations(database: str) -> None:
+    """The constraint on the task is replaced in place: projects, items and judgements stay."""
+    store = Store(database)
+    queue = project(store, 2)
+    submit_choice(queue, take(queue, "ann"), "ann", "a")
+    counts = vote_counts(store)
+    downgrade(store, "0009")
+    with pytest.raises(IntegrityError), store.engine.begin() as connection:
+        connection.execute(text("UPDATE projects SET task = 'demonstration'"))
+    store.close()
+    again = Store(database)
+    again.add_project(Project("help", "Write.", "demonstration", 1, 1))
+    with pytest.raises(IntegrityError), again.engine.begin() as connection:
+        connection.execute(text("UPDATE projects SET task = 'quiz'"))
+    assert vote_counts(again) == counts
+    assert again.project("films").task == "pair"
+    if again.engine.dialect.name == "sqlite":
+        with again.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    again.close()
