@@ -144,6 +144,8 @@ def test_excluded_annotators_and_filters_apply(store: Store, tmp_path: Path) -> 
         ({"aggregation": "reliability"}, "written answers are not combined; remove --aggregation"),
         ({"aggregation": "dawid_skene"}, "written answers are not combined; remove --aggregation"),
         ({"kinds": ("preferences",)}, "a demonstration project has no preferences; choose among demonstrations"),
+        ({"valid_only": True}, "written answers are no preferences; remove --valid-only"),
+        ({"valid_only": True, "kinds": ("preferences",)}, "a demonstration project has no preferences"),
         ({"criterion": "overall"}, "a demonstration has none"),
         ({"min_alpha": 0.2}, "written answers have no agreement, so --min-alpha does not apply"),
     ],
