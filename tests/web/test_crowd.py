@@ -343,6 +343,6 @@ def test_workers_have_the_profile_of_the_links_that_they_joined(here: Site) -> N
 
 def test_the_overview_lists_what_items_require(here: Site) -> None:
     admin = here.log_in("Ann", "admin")
-    assert "What items require" not in visible(admin.http.get(f"{here.address}/admin").text)
+    assert "Requirements of items" not in visible(admin.http.get(f"{here.address}/admin").text)
     set_domains(here.store, here.project, {"p0": "law", "p1": "law"})
     assert "– law – 2 nobody: goes to everybody" in visible(admin.http.get(f"{here.address}/admin").text)
