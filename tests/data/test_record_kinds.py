@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+import gnomon
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats import registry
 from gnomon.data.formats.registry import RowLayout, all_formats
 from gnomon.data.inspection import inspect
 from gnomon.data.record_kinds import has_columns_of, kind_of, kind_of_file
@@ -142,3 +144,37 @@ def test_every_row_of_any_format_is_a_record_or_refused(
         return
     used = {record.where.removeprefix(f"{path}, ") for record in inspection.records}
     assert used | {row.where for row in inspection.refused} == {f"line {n}" for n in range(1, len(rows) + 1)}
+
+
+TRANSCRIPT = "\n\nHuman: Why {n}?\n\nAssistant: So."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"chosen": TRANSCRIPT, "rejected": TRANSCRIPT + " No."}, {"prompt": "{n}", "chosen": "a", "rejected": "b"}],
+    ids=["hh", "gnomon"],
+)
+def test_a_command_recognizes_its_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: dict[str, str]
+) -> None:
+    rows = [{key: text.replace("{n}", str(n)) for key, text in row.items()} for n in range(4)]
+    looks: list[str] = []
+    match = registry._match
+
+    def counted(form: Any, given: Any) -> Any:
+        looks.append(form.name)
+        return match(form, given)
+
+    monkeypatch.setattr(registry, "_match", counted)
+    path, out = written(tmp_path, *rows), tmp_path / "out"
+    out.mkdir()
+    for command in (
+        lambda: inspect(path),
+        lambda: gnomon.data_convert(path, out / "trl.jsonl", to="trl"),
+        lambda: gnomon.data_pairs(path, out / "pairs.jsonl"),
+        lambda: gnomon.data_split(path, out, parts="train=0.5,test"),
+        lambda: gnomon.data_clean(path, out / "clean.jsonl"),
+    ):
+        looks.clear()
+        command()
+        assert looks.count("hh") == 1

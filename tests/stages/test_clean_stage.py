@@ -11,9 +11,11 @@ from project import Project, write_rows
 from quality_rows import lines, pair
 
 import gnomon
-from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.errors import ConfigError, DataError, Interrupted
 from gnomon.core.storage.files import read_json
+from gnomon.data.quality import file_checks
 from gnomon.data.quality.registry import all_filters
+from gnomon.data.quality.shard import RowChecks
 from gnomon.reporting.formatting import text_or_name
 
 
@@ -74,6 +76,49 @@ def test_a_second_run_keeps_the_result_until_a_lexicon_changes(recipe: Path, tmp
     assert stage.semantic_settings() == before
     (tmp_path / "words.txt").write_text("darn\nblast\n")
     assert stage.semantic_settings() != before
+
+
+def test_a_stopped_stage_goes_on_and_changed_settings_start_it_again(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    check = RowChecks._check
+
+    def counted(self: RowChecks, where: str, *rest: Any) -> Any:
+        checked.append(where)
+        if len(checked) == 9:
+            raise KeyboardInterrupt
+        return check(self, where, *rest)
+
+    monkeypatch.setattr(RowChecks, "_check", counted)
+    monkeypatch.setattr(file_checks, "SHARD", 4)
+    with pytest.raises(Interrupted, match="stopped after 8 checked rows; run the same command again to go on"):
+        Project(tmp_path, recipe).go()
+    (folder,) = tmp_path.rglob(".gnomon-*.work")
+    monkeypatch.undo()
+    monkeypatch.setattr(RowChecks, "_check", counted)
+    run = Project(tmp_path, recipe).go().parent
+    assert checked == [f"line {n}" for n in (*range(1, 10), *range(9, 18))]
+    assert read_json(run / "tidy" / "result.json")["rows"] == 17
+    assert not folder.exists()
+
+
+def test_rows_of_a_stopped_stage_go_when_its_settings_change(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gnomon.data.quality.clean.compare_rows", stop)
+    with pytest.raises(Interrupted, match="after 17 checked rows"):
+        Project(tmp_path, recipe).go()
+    monkeypatch.undo()
+    content = yaml.safe_load(recipe.read_text("utf-8"))
+    content["stages"][0]["filters"]["degenerate"] = "off"
+    recipe.write_text(yaml.safe_dump(content), "utf-8")
+    run = Project(tmp_path, recipe).go().parent
+    assert list(tmp_path.rglob(".gnomon-*")) == []
+    assert sorted(path.name for path in run.iterdir() if path.name.startswith("tidy")) == ["tidy"]
 
 
 def test_wrong_filters_are_refused_before_anything_runs(recipe: Path) -> None:

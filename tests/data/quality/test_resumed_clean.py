@@ -20,6 +20,7 @@ from gnomon.core.errors import ConfigError, DataError, Interrupted
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.quality import clean, file_checks
 from gnomon.data.quality.clean import clean_file
+from gnomon.data.quality.report import output_files
 from gnomon.data.quality.shard import RowChecks
 from gnomon.data.quality.work.row_blocks import write_block
 from gnomon.data.quality.work.work_folder import work_path
@@ -138,6 +139,49 @@ def test_stopped_after_the_checks_it_checks_nothing_again(
     monkeypatch.setattr(RowChecks, "_check", stop)
     clean_file(source, out, SETTINGS)
     assert written(out.parent) == whole
+
+
+@pytest.mark.parametrize("renamed", [1, 4])
+def test_files_that_it_wrote_itself_before_a_stop_are_no_obstacle(
+    source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    out = tmp_path / "again" / "clean.jsonl"
+    outputs, replace = output_files(out), os.replace
+
+    def stop(before: Any, after: Path) -> None:
+        if after in outputs.values() and sum(path.exists() for path in outputs.values()) == renamed:
+            raise KeyboardInterrupt
+        replace(before, after)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Interrupted, match="after 100 checked rows"):
+        clean_file(source, out, SETTINGS)
+    monkeypatch.setattr(os, "replace", replace)
+    assert sum(path.exists() for path in outputs.values()) == renamed
+    clean_file(source, out, SETTINGS)
+    assert written(out.parent) == whole
+    with pytest.raises(ConfigError, match=r"clean.jsonl exists; give another --out, or --overwrite"):
+        clean_file(source, out, SETTINGS)
+
+
+def test_a_file_that_somebody_changed_after_a_stop_is_an_obstacle(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace = tmp_path / "again" / "clean.jsonl", os.replace
+
+    def stop(before: Any, after: Path) -> None:
+        replace(before, after)
+        if after == out:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Interrupted):
+        clean_file(source, out, SETTINGS)
+    monkeypatch.setattr(os, "replace", replace)
+    with out.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(ConfigError, match=r"clean.jsonl exists; give another --out, or --overwrite"):
+        clean_file(source, out, SETTINGS)
 
 
 def test_keys_that_a_stopped_call_read_count_as_read(source: Path, tmp_path: Path) -> None:
