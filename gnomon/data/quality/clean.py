@@ -103,11 +103,12 @@ def _clean(
     started: float,
 ) -> CleanReport:
     """Check each row alone, compare the rows, and write all files."""
-    single = checks.checks
-    with CheckedRows(work.path, single.width) as rows, (work.path / FLAGGED).open("w+b") as flagged:
-        findings = Findings((*single.singles, *single.files), flagged)
+    kind, singles, compared = checks.row_checks.kind, checks.row_checks.singles, checks.row_checks.files
+    width = checks.row_checks.width
+    with CheckedRows(work.path, width) as rows, (work.path / FLAGGED).open("w+b") as flagged:
+        findings = Findings((*singles, *compared), flagged)
         checks.run(rows, findings, jobs)
-        comparison = compare_rows(single.kind, single.files, rows, findings, tools)
+        comparison = compare_rows(kind, compared, rows, findings, tools)
         with new_files(outputs, work.path) as files:
             _write_rows(rows, comparison, files)
             if flagged.tell():
@@ -145,7 +146,7 @@ def _report(
     parts = findings.quality_parts(checks.done, unreadable, comparison.bias)
     return CleanReport(
         source=str(checks.path),
-        kind=NAMES[checks.checks.kind],
+        kind=NAMES[checks.row_checks.kind],
         rows=checks.done,
         clean=clean,
         rejected=checks.done - clean,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gnomon.core.errors import DataError, RunError
+from gnomon.core.progress import console
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.pool import cores, is_large, ordered_map
@@ -17,6 +18,7 @@ from gnomon.data.quality.findings import Findings
 from gnomon.data.quality.shard import CheckedRow, Positioned, RowChecks
 from gnomon.data.quality.work.checked_rows import CheckedRows
 from gnomon.data.quality.work.row_blocks import RowBlock, block_path, write_block
+from gnomon.data.reading.counting import counted
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.records import own_rows
 
@@ -72,7 +74,7 @@ class FileChecks:
     Args:
         path: of the file or folder.
         layout: of its rows, by name.
-        checks: of single rows.
+        row_checks: of single rows.
 
     Attributes:
         keys: which keys the rows hold, and which were read.
@@ -80,8 +82,8 @@ class FileChecks:
         done: number of rows that the folder of the blocks has.
     """
 
-    def __init__(self, path: Path, layout: RowLayout, checks: RowChecks):
-        self.path, self.layout, self.checks = path, layout, checks
+    def __init__(self, path: Path, layout: RowLayout, row_checks: RowChecks):
+        self.path, self.layout, self.row_checks = path, layout, row_checks
         self.keys = KeysRead()
         self.unreadable = self.done = 0
 
@@ -95,11 +97,13 @@ class FileChecks:
         """
         for block in rows.blocks():
             self._note(block, rows, findings)
+        if self.done:
+            console.print(f"  going on after {counted(self.done, 'checked rows')}", highlight=False)
         if jobs is None:
             jobs = cores() if is_large(self.path) else 1
         opened = _OpenBlock(rows.block_count, len(rows))
         try:
-            with closing(ordered_map(_ShardWork(self.checks), self._shards(len(rows)), jobs)) as shards:
+            with closing(ordered_map(_ShardWork(self.row_checks), self._shards(len(rows)), jobs)) as shards:
                 for shard in shards:
                     opened.shards.append(shard)
                     if opened.is_complete:
@@ -115,7 +119,7 @@ class FileChecks:
         """The rows of the file in Gnomon's own layout, some at a time, without the path in their errors."""
 
         def plain() -> Iterator[Positioned]:
-            for where, row in own_rows(self.checks.kind, self.path, self.keys, self.layout):
+            for where, row in own_rows(self.row_checks.kind, self.path, self.keys, self.layout):
                 if isinstance(row, DataError):
                     reason = str(row).removeprefix(f"{self.path}, {where}: ").rstrip(".")
                     yield where, UnusedRow(reason) if isinstance(row, UnusedRow) else DataError(reason)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from project import write_rows
 from quality_rows import lines, pair
 
-from gnomon.core.errors import ConfigError, DataError, Interrupted
+from gnomon.core.errors import ConfigError, DataError, DiskFullError, Interrupted, translate_disk_full
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.quality import clean, file_checks
 from gnomon.data.quality.clean import clean_file
@@ -273,6 +277,56 @@ def test_an_error_of_the_data_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_after_a_full_disk_it_goes_on(
+    source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sync = tmp_path / "again" / "clean.jsonl", os.fsync
+
+    def full(handle: int) -> None:
+        if sum(path.suffix == ".rows" for path in out.parent.rglob("*")) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFullError, match="run the same command again"), translate_disk_full(tmp_path):
+        clean_file(source, out, SETTINGS)
+    monkeypatch.setattr(os, "fsync", sync)
+    assert sorted(path.suffix for path in out.parent.rglob("*.*")) == [
+        ".json",
+        ".jsonl",
+        ".rows",
+        ".rows",
+        ".work",
+    ]
+    clean_file(source, out, SETTINGS)
+    assert written(out.parent) == whole
+
+
+def test_a_file_of_which_no_row_is_left_is_refused_after_a_stop_too(source: Path, tmp_path: Path) -> None:
+    out, settings = tmp_path / "again" / "clean.jsonl", {"length": {"min_characters": 10**6}}
+    with stopped_at(50), pytest.raises(Interrupted):
+        clean_file(source, out, settings)
+    with pytest.raises(DataError, match="no row is left of 100;"):
+        clean_file(source, out, settings)
+    assert len(lines(out.parent / "rejected.jsonl")) == 100
+    assert not work_path(out).exists()
+
+
+def test_a_damaged_block_costs_its_rows_and_the_later_ones(
+    source: Path, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "again" / "clean.jsonl"
+    with stopped_at(90), pytest.raises(Interrupted, match="after 88 checked rows"):
+        clean_file(source, out, SETTINGS)
+    block = work_path(out) / "000001.rows"
+    content = bytearray(block.read_bytes())
+    content[-1] ^= 1
+    block.write_bytes(content)
+    clean_file(source, out, SETTINGS)
+    assert "going on after 24 checked rows" in capsys.readouterr().err
+    assert written(out.parent) == whole
+
+
 def test_a_pipe_cannot_be_resumed_and_the_sentence_says_so(source: Path, tmp_path: Path) -> None:
     pipe, out = tmp_path / "pipe", tmp_path / "out" / "clean.jsonl"
     os.mkfifo(pipe)
@@ -345,3 +399,42 @@ def test_killed_before_a_file_gets_its_name_the_same_call_ends_it(
         assert written(folder) == whole
         assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "report.txt"]), at
         assert len(lines(folder / "clean.jsonl")) + len(lines(folder / "rejected.jsonl")) == 100
+
+
+def living(group: int) -> list[list[str]]:
+    """The commands of the processes of a group that have not ended."""
+    commands = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                commands.append(process.cmdline())
+    return commands
+
+
+@pytest.mark.long
+def test_a_terminals_ctrl_c_ends_the_command_with_one_sentence_and_all_its_processes(tmp_path: Path) -> None:
+    """A terminal sends the signal to every process of the command."""
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out" / "clean.jsonl"
+    write_rows(source, [pair(f"Question {n}?", f"Answer {n * 7919}. " * 20) for n in range(20_000)])
+    command = [sys.executable, "-m", "gnomon", "data", "clean", source, "--out", out, "--jobs", "2"]
+    settings = ["--filter", "near_duplicates=off", "--filter", "length_bias=off"]
+    process = subprocess.Popen(
+        [*command, *settings], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.rglob("*.rows")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, error = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    last = error.strip().splitlines()[-1]
+    assert last.startswith("stopped after ")
+    assert last.endswith(" checked rows; run the same command again to go on from there.")
+    assert "Traceback" not in error
+    deadline = time.monotonic() + 20
+    while living(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert living(process.pid) == []
+    again = subprocess.run([*command, *settings], capture_output=True, text=True, check=True)
+    assert f"going on after {last.split()[2]} checked rows" in again.stderr
+    assert "20,000 rows = 20,000 clean + 0 rejected" in again.stdout

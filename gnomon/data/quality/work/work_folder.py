@@ -98,7 +98,7 @@ def remove_work(folder: Path) -> None:
     """
     for path in folder.iterdir() if folder.is_dir() else ():
         if NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            with FolderLock(path, PURPOSE, advice="wait until it ends"):
+            with FolderLock(path, PURPOSE, advice="set run to another folder"):
                 remove_leftovers(path)
                 _remove_files(path)
             _remove_if_empty(path)
