@@ -416,7 +416,7 @@ def test_a_terminals_ctrl_c_ends_the_command_with_one_sentence_and_all_its_proce
     """A terminal sends the signal to every process of the command."""
     source, out = tmp_path / "rows.jsonl", tmp_path / "out" / "clean.jsonl"
     write_rows(source, [pair(f"Question {n}?", f"Answer {n * 7919}. " * 20) for n in range(20_000)])
-    command = [sys.executable, "-m", "gnomon", "data", "clean", source, "--out", out, "--jobs", "2"]
+    command = [sys.executable, "-m", "gnomon", "data", "clean", str(source), "--out", str(out), "--jobs", "2"]
     settings = ["--filter", "near_duplicates=off", "--filter", "length_bias=off"]
     process = subprocess.Popen(
         [*command, *settings], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
