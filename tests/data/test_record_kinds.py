@@ -119,10 +119,17 @@ OTHER_CELLS = [
     ["a", 2],
     [TURNS, TURNS],
     [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}],
+    [{"input": "Q", "output": "A"}],
+    [{"rating": 3}],
+    [{"selected": "left"}],
+    {"rank": ["x"]},
+    [{"id": "x", "body": "A"}, {"id": "y", "body": "B"}],
 ]
 OTHER_COLUMNS = [
     "prompt", "question", "input", "output", "response", "answer", "instruction", "instances", "history", "turns",
     "conversations", "chosen", "rejected", "kto_tag", "label", "context_messages", "text", "rating", "weight",
+    "conversation", "annotator", "annotation_id", "lead_time", "answer_0", "answer_1", "score_0", "score_1",
+    "winner", "model_0", "completion", "score", "responses",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from gnomon.core.progress import console
 from gnomon.data.reading.counting import counted, verb
 
-SIDE_FILE = re.compile(r"(?:.+\.)?(?:rejected\.jsonl|flagged\.jsonl|report\.json)")
+SIDE_FILE = re.compile(r"(?:.+\.)?(?:rejected\.jsonl|flagged\.jsonl|report\.json|report\.txt)")
 KEYS = {
     "rejected": {"where", "reason"},
     "flagged": {"where", "filter", "reason"},
@@ -46,6 +46,8 @@ def is_side_file(file: Path) -> bool:
     """Return whether Gnomon wrote a file beside data: by its name, and the keys of its first row, if any."""
     if not SIDE_FILE.fullmatch(file.name) or not file.is_file():
         return False
+    if file.suffix == ".txt":
+        return is_side_file(file.with_suffix(".json"))
     if not file.stat().st_size:
         return True
     row = _first_row(file, whole=_kind(file) == "report")

@@ -59,8 +59,10 @@ def test_a_pattern_stands_for_data_and_names_what_it_leaves_out_once(folder: Pat
 def test_reports_are_left_out_too(folder: Path, printed: list[str]) -> None:
     (folder / "own.json").write_text(json.dumps(ROWS[:1]), encoding="utf-8")
     assert [file.name for file in files_of(folder / "*.json")] == ["own.json"]
+    (folder / "own.txt").touch()
+    assert [file.name for file in files_of(folder / "*.txt")] == ["own.txt"]
     note = "2 files are left out, which Gnomon wrote beside data: a.report.json, report.json; name one to read it"
-    assert printed == [f"{folder}/*.json: {note}"]
+    assert printed == [f"{folder}/*.json: {note}", f"{folder}/*.txt: {note.replace('json', 'txt')}"]
 
 
 @pytest.mark.parametrize(
