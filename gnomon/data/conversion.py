@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import atomically, to_json
 from gnomon.core.types import RatedText
+from gnomon.data.formats.misspellings import hint
 from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.record_parts import parts_of
 from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
@@ -128,7 +128,7 @@ def writer_of(name: str, kind: type) -> tuple[Callable[[Any], dict[str, Any]], S
     writable = {form.name: form.writes for form in all_formats().values() if form.writes}
     if name not in writable:
         problem = f"'{name}' is no format that can be written"
-        raise ConfigError(f"--to: {problem}; {did_you_mean(name, [GNOMON, *writable])}")
+        raise ConfigError(f"--to: {problem}; {hint(name, [GNOMON, *writable])}")
     form = find_format(name)
     if kind not in form.writes:
         held = " or ".join(NAMES[one] for one in form.writes)

@@ -16,10 +16,11 @@ from typing import Any
 
 import yaml
 
-from gnomon.core.config import did_you_mean, read_yaml
+from gnomon.core.config import read_yaml
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
 from gnomon.data.formats.contract import Format, UnusedRow
+from gnomon.data.formats.misspellings import hint
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief
 
@@ -58,9 +59,7 @@ class Columns(Format):
             raise ConfigError("columns is empty; map a key to a column, as in prompt: question.")
         for key in mapping:
             if key not in TARGETS:
-                raise ConfigError(
-                    f"columns: '{key}' is no key of a record; {did_you_mean(str(key), TARGETS, SYNONYMS)}"
-                )
+                raise ConfigError(f"columns: '{key}' is no key of a record; {hint(str(key), TARGETS, SYNONYMS)}")
         self.values = {key: _value(spec, f"columns.{key}") for key, spec in mapping.items()}
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:

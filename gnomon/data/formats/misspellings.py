@@ -1,8 +1,35 @@
-"""Misspellings of the names of columns."""
+"""Names that stand for a known one: misspelled, written with other signs, or with something behind it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
+
 SHORT, LONG = 5, 10  # letters from which on a letter may be missing or added, and from which on two may differ
+
+
+def hint(name: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """Return a hint for messages: the known name that an unknown one stands for, else all known names.
+
+    Args:
+        name: the unknown name.
+        known: the valid names.
+        synonyms: names that others have for a known one.
+    """
+    if name in (synonyms or {}):
+        return f"it is called '{(synonyms or {})[name]}'."
+    letters = _letters(name)
+    same = [one for one in known if _letters(one) == letters]
+    slips = [one for one in known if is_misspelling(name, one) or is_misspelling(letters, _letters(one))]
+    starts = sorted((one for one in known if letters.startswith(_letters(one))), key=len)[-1:]
+    for names in (same, slips, starts):
+        if len(names) == 1:
+            return f"did you mean '{names[0]}'?"
+    return f"known: {', '.join(sorted(known))}."
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W\d_]", "", name).lower()
 
 
 def is_misspelling(name: str, word: str) -> bool:

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.config import did_you_mean
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.data import formats
 from gnomon.data.formats.columns import Columns
 from gnomon.data.formats.contract import Format
+from gnomon.data.formats.misspellings import hint
 from gnomon.data.formats.own_layout import GNOMON, OwnAnswers, OwnPrompts
 
 NO_FORMATS = (
@@ -27,6 +27,12 @@ NO_FORMATS = (
     "own_layout",
     "record_parts",
 )  # files of this folder that hold none
+
+SYNONYMS = {  # names that data sets and other tools have for a format
+    "open-assistant": "oasst", "openassistant": "oasst", "oasst1": "oasst", "oasst2": "oasst", "hh-rlhf": "hh",
+    "anthropic": "hh", "openai": GNOMON, "messages": GNOMON, "chat": "chatml", "capybara": "turn-pairs",
+    "webgpt": "scored-pairs", "nectar": "ranked-list", "json-min": "label-studio-min",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def find_format(name: str) -> Format:
         ConfigError: there is none.
     """
     if name not in all_formats():
-        raise ConfigError(f"'{name}' is no format; {did_you_mean(name, [GNOMON, *all_formats()])}")
+        raise ConfigError(f"'{name}' is no format; {hint(name, [GNOMON, *all_formats()], SYNONYMS)}")
     return all_formats()[name]
 
 
