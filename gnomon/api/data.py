@@ -92,8 +92,8 @@ def data_pairs(
     chosen = validate(PairSettings, settings, "pairs")
     path, target = Path(file), Path(out)
     check_output(target, path, overwrite=overwrite)
-    recognized = recognize_kind(path, layout=RowLayout.of(format, columns))
-    result = make_pairs(read_records(recognized.kind, path, layout=recognized.layout), chosen)
+    recognition = recognize_kind(path, layout=RowLayout.of(format, columns))
+    result = make_pairs(read_records(recognition.kind, path, layout=recognition.layout), chosen)
     if not result.preferences:
         raise DataError(f"{path}: no pair can be made of it; {result.reasons() or 'nothing is compared in it'}.")
     write_jsonl(target, map(record_row, result.preferences))
@@ -184,8 +184,8 @@ def data_split(
     targets = {name: folder / f"{name}.jsonl" for name in shares}
     for target in targets.values():
         check_output(target, path, overwrite=overwrite)
-    recognized = recognize_kind(path, layout=RowLayout.of(format, columns))
-    records: list[Any] = read_records(recognized.kind, path, layout=recognized.layout)
+    recognition = recognize_kind(path, layout=RowLayout.of(format, columns))
+    records: list[Any] = read_records(recognition.kind, path, layout=recognition.layout)
     values = None if stratify is None else column_values(path, stratify, [record.where for record in records])
     result = split_by_prompt(records, shares, seed=seed, values=values, similarity=similarity)
     for name, target in targets.items():

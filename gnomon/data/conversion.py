@@ -84,8 +84,8 @@ def convert_file(
         ConfigError: the format cannot be written, or a file exists.
         DataError: the file cannot be read, or no row of it can be written.
     """
-    recognized = recognize_kind(path, layout=layout)
-    kind = recognized.kind
+    recognition = recognize_kind(path, layout=layout)
+    kind = recognition.kind
     write, kept = writer_of(to, kind)
     rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
     check_output(out, path, beside=(rejected_file,), overwrite=overwrite)
@@ -93,7 +93,7 @@ def convert_file(
     with contextlib.ExitStack() as stack:
         rejects: BinaryIO | None = None
         file_out = stack.enter_context(atomically(out))
-        for where, record in scan_records(kind, path, keys, recognized.layout):
+        for where, record in scan_records(kind, path, keys, recognition.layout):
             try:
                 if isinstance(record, DataError):
                     raise record

@@ -93,7 +93,7 @@ def _suggested(kinds: Sequence[type]) -> Sequence[type]:
 
 
 @dataclass(frozen=True)
-class RecognizedFile:
+class FileRecognition:
     """The kind of a file's records, and its format.
 
     Attributes:
@@ -121,7 +121,7 @@ def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = 
     return recognize_kind(path, kinds, layout).kind
 
 
-def recognize_kind(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> RecognizedFile:
+def recognize_kind(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> FileRecognition:
     """Recognize a file's format, and which of some kinds it holds, by its first rows.
 
     Args:
@@ -140,7 +140,7 @@ def recognize_kind(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout 
         match = recognize(readable, path, None if kinds is KINDS else kinds) if readable else None
     kind = _own_kind(rows, path, kinds, layout) if match is None else _kind_in(match.format, rows, path, kinds)
     named = RowLayout(match.format.name if match else GNOMON)
-    return RecognizedFile(kind, match, layout if layout.given else named)
+    return FileRecognition(kind, match, layout if layout.given else named)
 
 
 def _own_kind(

@@ -130,8 +130,8 @@ def inspect(
     Raises:
         DataError: the file cannot be read, is empty, or every row of it is refused.
     """
-    recognized, keys = recognize_kind(path, KINDS, layout), KeysRead()
-    kind, match = recognized.kind, recognized.match
+    recognition, keys = recognize_kind(path, KINDS, layout), KeysRead()
+    kind, match = recognition.kind, recognition.match
     result = Inspection(path, kind, container=source_title(path), has_tokens=tokenizer is not None)
     if match:
         result = replace(result, format=match.format.title, evidence=match.evidence)
@@ -140,7 +140,7 @@ def inspect(
         jobs = cores() if records is not None and is_large(path) else 1
     work = _Work(kind, path, tokenizer, records)
     # Of a file in Gnomon's own layout the parsers read the keys, of one in another layout its format.
-    rows = own_rows(kind, path, keys if match else KeysRead(), recognized.layout)
+    rows = own_rows(kind, path, keys if match else KeysRead(), recognition.layout)
     for checked in ordered_map(work, _shards(rows), jobs):
         for index, entry in enumerate(checked.entries):
             used = _add(result, entry, prompts)

@@ -67,16 +67,16 @@ def clean_file(
         BusyError: another process cleans to the same file.
     """
     started, tools, outputs = time.monotonic(), tools or Tools(), output_files(out)
-    replaces = overwrite or wrote_outputs(outputs)
-    check_output(out, path, beside=outputs.values(), overwrite=replaces)
-    recognized = recognize_kind(path, layout=layout)
-    active = active_filters(recognized.kind, filters or {}, tools)
-    checks = FileChecks(path, recognized.layout, RowChecks(recognized.kind, active, tools.tokenizer))
-    key = None if is_pipe(locate(path)[0]) else work_key(path, recognized, active, tools.tokenizer)
+    replace_outputs = overwrite or wrote_outputs(outputs)
+    check_output(out, path, beside=outputs.values(), overwrite=replace_outputs)
+    recognition = recognize_kind(path, layout=layout)
+    active = active_filters(recognition.kind, filters or {}, tools)
+    checks = FileChecks(path, recognition.layout, RowChecks(recognition.kind, active, tools.tokenizer))
+    key = None if is_pipe(locate(path)[0]) else work_key(path, recognition, active, tools.tokenizer)
     try:
         with WorkFolder(out, key, overwrite=overwrite) as work:
             # A process that held the folder may have written them since.
-            check_output(out, path, beside=outputs.values(), overwrite=replaces)
+            check_output(out, path, beside=outputs.values(), overwrite=replace_outputs)
             report = _clean(checks, work, outputs, tools=tools, jobs=jobs, started=started)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(path, checks.done, resumable=key is not None)) from None
@@ -103,19 +103,18 @@ def _clean(
     started: float,
 ) -> CleanReport:
     """Check each row alone, compare the rows, and write all files."""
-    kind, singles, compared = checks.row_checks.kind, checks.row_checks.singles, checks.row_checks.files
-    width = checks.row_checks.width
-    with CheckedRows(work.path, width) as rows, (work.path / FLAGGED).open("w+b") as flagged:
-        findings = Findings((*singles, *compared), flagged)
+    row_checks = checks.row_checks
+    with CheckedRows(work.path, row_checks.width) as rows, (work.path / FLAGGED).open("w+b") as flagged:
+        findings = Findings((*row_checks.singles, *row_checks.files), flagged)
         checks.run(rows, findings, jobs)
-        comparison = compare_rows(kind, compared, rows, findings, tools)
+        comparison = compare_rows(row_checks.kind, row_checks.files, rows, findings, tools)
         with new_files(outputs, work.path) as files:
             _write_rows(rows, comparison, files)
             if flagged.tell():
                 flagged.seek(0)
                 shutil.copyfileobj(flagged, files.open("flagged"))
             report_file, text_file = files.open("report"), files.open("text")
-            present = {key: str(path) for key, path in outputs.items() if key in files.opened}
+            present = {key: str(path) for key, path in outputs.items() if key in files.open_files}
             report = _report(checks, findings, comparison, present, time.monotonic() - started)
             report_file.write(json_text(report).encode("utf-8"))
             text_file.write(report.as_text().encode("utf-8"))

@@ -101,18 +101,18 @@ class FileChecks:
             console.print(f"  going on after {counted(self.done, 'checked rows')}", highlight=False)
         if jobs is None:
             jobs = cores() if is_large(self.path) else 1
-        opened = _OpenBlock(rows.block_count, len(rows))
+        open_block = _OpenBlock(rows.block_count, len(rows))
         try:
             with closing(ordered_map(_ShardWork(self.row_checks), self._shards(len(rows)), jobs)) as shards:
                 for shard in shards:
-                    opened.shards.append(shard)
-                    if opened.is_complete:
-                        self._close(opened, rows, findings)
-                        opened = _OpenBlock(rows.block_count, len(rows))
-            self._close(opened, rows, findings)
+                    open_block.shards.append(shard)
+                    if open_block.is_complete:
+                        self._close(open_block, rows, findings)
+                        open_block = _OpenBlock(rows.block_count, len(rows))
+            self._close(open_block, rows, findings)
         except (KeyboardInterrupt, RunError):
-            opened.write(rows.folder, rows.width)  # at whichever line the stop came
-            self.done = opened.before + opened.rows
+            open_block.write(rows.folder, rows.width)  # at whichever line the stop came
+            self.done = open_block.before + open_block.rows
             raise
 
     def _shards(self, skipped: int) -> Iterator[list[Positioned]]:
@@ -130,9 +130,9 @@ class FileChecks:
         while shard := list(itertools.islice(rows, SHARD)):
             yield shard
 
-    def _close(self, opened: _OpenBlock, rows: CheckedRows, findings: Findings) -> None:
+    def _close(self, open_block: _OpenBlock, rows: CheckedRows, findings: Findings) -> None:
         """Write a block, and add its rows."""
-        block = opened.write(rows.folder, rows.width)
+        block = open_block.write(rows.folder, rows.width)
         if block is not None:
             self._note(block, rows, findings)
 

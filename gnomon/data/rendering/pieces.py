@@ -104,9 +104,9 @@ def render_file(path: Path, tokenizer: Any, rows: int, layout: RowLayout = OWN) 
     Raises:
         DataError: the file cannot be read.
     """
-    recognized = recognize_kind(path, KINDS, layout)
-    kind = recognized.kind
-    scanned = itertools.islice(scan_records(kind, path, layout=recognized.layout), rows)
+    recognition = recognize_kind(path, KINDS, layout)
+    kind = recognition.kind
+    scanned = itertools.islice(scan_records(kind, path, layout=recognition.layout), rows)
     return RenderedFile(
         path, kind, tuple(_rendered(where, record, path, kind, tokenizer) for where, record in scanned)
     )

@@ -23,18 +23,18 @@ class NewFiles:
 
     def __init__(self, paths: Mapping[str, Path], stack: ExitStack):
         self.paths, self.stack = paths, stack
-        self.opened: dict[str, BinaryIO] = {}
+        self.open_files: dict[str, BinaryIO] = {}
 
     def open(self, key: str) -> BinaryIO:
         """Open a file; one that is not opened will not exist."""
-        self.opened[key] = self.stack.enter_context(atomically(self.paths[key]))
-        return self.opened[key]
+        self.open_files[key] = self.stack.enter_context(atomically(self.paths[key]))
+        return self.open_files[key]
 
     def record(self, folder: Path) -> None:
         """Record the finished files in a work folder, so that `wrote_outputs` knows them under their names."""
-        for file in self.opened.values():
+        for file in self.open_files.values():
             file.flush()
-        facts = {self.paths[key].name: _facts(os.fstat(file.fileno())) for key, file in self.opened.items()}
+        facts = {self.paths[key].name: _facts(os.fstat(file.fileno())) for key, file in self.open_files.items()}
         write_json(folder / OUTPUTS, seal({"files": facts}))
 
 
@@ -50,7 +50,7 @@ def new_files(paths: Mapping[str, Path], folder: Path) -> Iterator[NewFiles]:
         files = NewFiles(paths, stack)
         yield files
         files.record(folder)
-    for key in paths.keys() - files.opened.keys():
+    for key in paths.keys() - files.open_files.keys():
         paths[key].unlink(missing_ok=True)
 
 

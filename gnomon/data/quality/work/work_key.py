@@ -12,12 +12,12 @@ from gnomon.core.storage.environment import versions
 from gnomon.data.quality.contract import Filter
 from gnomon.data.reading.dependencies import code_digest, tokenizer_digest
 from gnomon.data.reading.sources import digest_source
-from gnomon.data.record_kinds import RecognizedFile
+from gnomon.data.record_kinds import FileRecognition
 
 LIBRARIES = ("tokenizers", "jinja2", "pyarrow")  # beside those of `versions`
 
 
-def work_key(path: Path, recognized: RecognizedFile, active: Sequence[Filter], tokenizer: Any = None) -> str:
+def work_key(path: Path, recognition: FileRecognition, active: Sequence[Filter], tokenizer: Any = None) -> str:
     """Compute the key of a file's checked rows.
 
     The source counts by its content: a digest takes about a hundredth of the time of the checks, and unlike sizes
@@ -25,7 +25,7 @@ def work_key(path: Path, recognized: RecognizedFile, active: Sequence[Filter], t
 
     Args:
         path: of the file or folder.
-        recognized: its kind and format.
+        recognition: its kind and format.
         active: the filters, which count with all of their settings.
         tokenizer: for filters that count tokens.
     """
@@ -33,8 +33,8 @@ def work_key(path: Path, recognized: RecognizedFile, active: Sequence[Filter], t
     return digest_of(
         {
             "source": [ascii(str(path)), digest_source(path)],
-            "kind": recognized.kind.__name__,
-            "layout": [recognized.layout.name, recognized.layout.columns],
+            "kind": recognition.kind.__name__,
+            "layout": [recognition.layout.name, recognition.layout.columns],
             "filters": {one.name: one.model_dump() for one in active},
             "files": [digest_file(Path(file).expanduser()) for file in files],
             "tokenizer": None if tokenizer is None else tokenizer_digest(tokenizer),
