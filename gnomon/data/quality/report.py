@@ -71,7 +71,7 @@ class CleanReport:
             filters; `unbiased` is lowered by what length predicts.
         unread: keys of the rows that records of this kind do not use.
         files: the written files by what they hold.
-        seconds: time that it took.
+        seconds: time that it took; after an interruption that of the last start.
         joined: number of further rows that are part of the record at another row's position.
     """
 

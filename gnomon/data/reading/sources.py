@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest_file, digest_of
+from gnomon.core.storage.leftovers import PREFIX
 from gnomon.data.reading.containers.hub_datasets import hub_revision, is_hub_name
 from gnomon.data.reading.containers.recognition import BY_ENDING
 from gnomon.data.reading.content import data_suffix
@@ -82,5 +83,7 @@ def digest_source(path: Path) -> str:
 
 
 def _digest_folder(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return digest_of([[p.relative_to(folder).as_posix(), digest_file(p)] for p in files])
+    """Digest a folder's files but those that Gnomon works in, as it does beside an output inside the folder."""
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    data = [file for file in files if not any(part.startswith(PREFIX) for part in file.parts)]
+    return digest_of([[file.as_posix(), digest_file(folder / file)] for file in data])

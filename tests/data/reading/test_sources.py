@@ -314,3 +314,15 @@ def test_a_name_below_an_existing_folder_is_a_missing_file(
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match="no such file"):
         prompts(Path("data/films"))
+
+
+def test_what_gnomon_works_in_inside_a_folder_is_no_part_of_its_data(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "rows.arrow").write_bytes(b"rows")
+    before = digest_source(tmp_path)
+    for name in (".gnomon-0123456789ab.work/000000.rows", ".gnomon-abcdefgh.part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"rows")
+    assert digest_source(tmp_path) == before
+    (tmp_path / "part" / ".hidden").write_bytes(b"rows")
+    assert digest_source(tmp_path) != before
