@@ -86,7 +86,7 @@ def convert_file(
     """
     recognition = recognize_kind(path, layout=layout)
     kind = recognition.kind
-    write, kept = writer_of(to, kind)
+    write, writable_parts = writer_of(to, kind)
     rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
     check_output(out, path, beside=(rejected_file,), overwrite=overwrite)
     written, rejected, left_out, keys = 0, Counter[str](), Counter[str](), KeysRead()
@@ -99,8 +99,8 @@ def convert_file(
                     raise record
                 _write(file_out, write(record))
                 written += 1
-                if kept is not None:
-                    left_out.update(part for part in parts_of(record) if part not in kept)
+                if writable_parts is not None:
+                    left_out.update(part for part in parts_of(record) if part not in writable_parts)
             except DataError as error:
                 reason = str(error).removeprefix(f"{path}, {where}: ")
                 rejected[reason] += 1

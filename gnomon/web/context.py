@@ -230,8 +230,8 @@ Admin = Annotated[User, Depends(admin)]
 def _other_language_address(request: Request, language: str) -> str:
     """Return the query of the same page in the other language."""
     other = "en" if language == "zh" else "zh"
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
-    return "?" + urlencode([*kept, ("lang", other)])
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    return "?" + urlencode([*parameters, ("lang", other)])
 
 
 def language_of(request: Request) -> str:

@@ -80,9 +80,9 @@ class Argilla(JudgedRows, Format):
     def judged(self, kind: type, row: Mapping[str, Any]) -> JudgedPrompt:
         """Return the prompt, the answers and the annotators' judgements."""
         wanted = {
-            question: kept
+            question: counted
             for question, responses in _questions(row).items()
-            if (kept := [r for r in responses if r.status in COUNTED and kind in _makes(_kind_of(r.value))])
+            if (counted := [r for r in responses if r.status in COUNTED and kind in _makes(_kind_of(r.value))])
         }
         if not wanted:
             raise UnusedRow(UNJUDGED)
