@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,10 @@ def tokenizer_digest(tokenizer: Any) -> str:
     ]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        return digest_of([*facts, backend.to_str()])
+        content = json.loads(backend.to_str())
+        for state in ("truncation", "padding"):  # of the last call, and no part of how texts become ids
+            content.pop(state, None)
+        return digest_of([*facts, content])
     with temporary_folder(Path(tempfile.gettempdir())) as inside:  # in Python: the files that it saves
         tokenizer.save_pretrained(inside)
         return digest_of([*facts, digest_source(inside)])

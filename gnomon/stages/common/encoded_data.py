@@ -81,10 +81,10 @@ def _encode_in_memory(
 def _encode_to_disk(stage: TrainSettings, work: Workspace, model: Model, folder: Path, limit: int) -> EncodedData:
     consumes = stage.built_algorithm.consumes
     sources: dict[str, TokenizedSource] = {}
-    if work.processes.main:
+    if work.processes.first_on_host:
         sources = _open_sources(stage, work, model, limit)
     work.processes.barrier()
-    if not work.processes.main:  # on the main process's computer they are in the cache
+    if not work.processes.first_on_host:  # in the cache by now
         sources = _open_sources(stage, work, model, limit)
     rejected: list[RejectedRow] = []
     for source, tokenized in sources.items():

@@ -30,12 +30,14 @@ class Processes:
     Attributes:
         rank: number of this process, from 0.
         count: number of processes.
+        first_on_host: true for one process of each computer.
     """
 
     def __init__(self, *, cpu: bool = True):
         self.state = PartialState(cpu=cpu, timeout=PATIENCE) if cpu else PartialState(timeout=PATIENCE)
         self.rank: int = self.state.process_index
         self.count: int = self.state.num_processes
+        self.first_on_host: bool = self.state.is_local_main_process
         self._watchdog: PeerWatchdog | None = None
 
     @property

@@ -217,6 +217,16 @@ def test_a_folder_that_cannot_be_written_is_named(
         tokenize_source(Preference, rows_file(*ROWS[Preference]), OWN, chat_tokenizer, LIMIT, 1)
 
 
+def test_the_state_of_a_call_is_no_part_of_a_tokenizer(chat_tokenizer: Any) -> None:
+    """A call with padding or truncation leaves its settings in the tokenizer until the next call."""
+    other = copy.deepcopy(chat_tokenizer)
+    other(["a", "bc"], padding=True, truncation=True, max_length=1)
+    assert other.backend_tokenizer.to_str() != chat_tokenizer.backend_tokenizer.to_str()
+    assert tokenizer_digest(other) == tokenizer_digest(chat_tokenizer)
+    other.add_tokens(["abc"])
+    assert tokenizer_digest(other) != tokenizer_digest(chat_tokenizer)
+
+
 def test_tokenizers_without_a_backend_are_digested_by_their_files(tmp_path: Path) -> None:
     """A tokenizer in Python has its vocabulary and template in the files that it saves."""
 

@@ -63,7 +63,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 def test_alone_a_process_shares_with_nobody() -> None:
     processes = Processes()
-    assert (processes.rank, processes.count, processes.main) == (0, 1, True)
+    assert (processes.rank, processes.count, processes.main, processes.first_on_host) == (0, 1, True, True)
     assert processes.shard([1, 2, 3]) == [1, 2, 3]
     assert processes.unshard([1, 2, 3], 3) == [1, 2, 3]
     assert processes.all_gather("a") == ["a"]
@@ -75,7 +75,7 @@ def shares(processes: Processes) -> Any:
     shard = processes.shard(["a", "b", "c", "d", "e"])
     whole = processes.unshard([text.upper() for text in shard], 5)
     return [
-        processes.main,
+        [processes.main, processes.first_on_host],
         shard,
         whole,
         processes.all_gather(shard[0]),
@@ -112,8 +112,8 @@ def test_two_processes_by_hand(tmp_path: Path) -> None:
     one, other = in_two(everything, tmp_path)
     assert (one.code, other.code) == (0, 0), one.error + other.error
     whole, first = ["A", "B", "C", "D", "E"], ["a", "b"]
-    assert one.result[0] == [True, ["a", "c", "e"], whole, first, "of 0"]
-    assert other.result[0] == [False, ["b", "d"], whole, first, "of 0"]
+    assert one.result[0] == [[True, True], ["a", "c", "e"], whole, first, "of 0"]
+    assert other.result[0] == [[False, False], ["b", "d"], whole, first, "of 0"]
     assert one.result[1] == other.result[1] == [[3.0, 6.0], [5.0, 7.0], [0.0, 0.0]]
     assert other.result[2] > 0.4 > one.result[2]
 
