@@ -6,10 +6,10 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, HTTPException, Request, Response
@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gnomon.core.translations import LANGUAGES, texts_in
 from gnomon.feedback.quality.monitor import QualityMonitor
 from gnomon.feedback.quality.summary import QualityReport, quality_report
+from gnomon.feedback.quality.written_quality import CheckedText, load_checked_texts
 from gnomon.feedback.store.access import SESSION_SECONDS, Access, User
 from gnomon.feedback.store.crowd_access import CrowdAccess
 from gnomon.feedback.store.store import Project, Store
@@ -32,7 +33,36 @@ HERE = Path(__file__).parent
 COOKIE = "gnomon_session"
 MAX_FAILED_LINKS, MAX_NEW_WORKERS = 20, 60  # invalid links, and first visits of a crowd platform's workers …
 WINDOW = 60.0  # … that an address may try within so many seconds
-REFRESH_FACTOR = 5.0  # the quality report is recomputed after this many times its own computing time
+REFRESH_FACTOR = 5.0  # figures are recomputed after this many times their own computing time
+Value = TypeVar("Value")
+
+
+class RefreshedValue(Generic[Value]):
+    """A value computed by one request at a time, and cached for `REFRESH_FACTOR` times that duration.
+
+    Args:
+        compute: computes the value.
+    """
+
+    def __init__(self, compute: Callable[[], Value]):
+        self.compute = compute
+        self._values: list[Value] = []  # empty until the first request
+        self._expires = 0.0
+        self._lock = threading.Lock()
+
+    def get(self) -> Value:
+        """Return the value; while another request computes it, the former one."""
+        if not self._lock.acquire(blocking=not self._values):
+            return self._values[0]
+        try:
+            start = time.perf_counter()
+            if not self._values or start >= self._expires:
+                self._values = [self.compute()]
+                now = time.perf_counter()
+                self._expires = now + REFRESH_FACTOR * (now - start)
+            return self._values[0]
+        finally:
+            self._lock.release()
 
 
 class ServerState:
@@ -63,9 +93,8 @@ class ServerState:
         self.cookie = f"{COOKIE}_{hashlib.sha256(project.encode()).hexdigest()[:16]}"
         self.failed_links: dict[str, deque[float]] = {}
         self.new_workers: dict[str, deque[float]] = {}
-        self._report: QualityReport | None = None
-        self._report_expires = 0.0
-        self._report_lock = threading.Lock()
+        self._report = RefreshedValue(lambda: quality_report(self.store, self.project))
+        self._texts = RefreshedValue(lambda: load_checked_texts(self.store, self.project))
 
     def page(self, name: str, request: Request, **more: Any) -> HTMLResponse:
         """Render a template in the visitor's language and remember a language chosen by `?lang=`."""
@@ -92,19 +121,12 @@ class ServerState:
         return replace(project, **{name: translated[name] for name in same})
 
     def quality_report(self) -> QualityReport:
-        """Return the quality report: computed by one request, cached for `REFRESH_FACTOR` times that duration."""
-        if not self._report_lock.acquire(blocking=self._report is None):
-            assert self._report is not None
-            return self._report
-        try:
-            start = time.perf_counter()
-            if self._report is None or start >= self._report_expires:
-                self._report = quality_report(self.store, self.project)
-                now = time.perf_counter()
-                self._report_expires = now + REFRESH_FACTOR * (now - start)
-            return self._report
-        finally:
-            self._report_lock.release()
+        """Return the quality report, which may be a little older than the last judgement."""
+        return self._report.get()
+
+    def checked_texts(self) -> list[CheckedText]:
+        """Return the written texts with their flags, which may be a little older than the last judgement."""
+        return self._texts.get()
 
     def current_user(self, request: Request) -> User | None:
         """Return the user of this project whose session cookie the request carries, or `None`."""

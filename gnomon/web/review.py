@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse
 
-from gnomon.feedback.quality.written_quality import CheckedText, load_checked_texts
+from gnomon.feedback.quality.written_quality import CheckedText
 from gnomon.feedback.task_types import DEMONSTRATION, setup_of
 from gnomon.feedback.tasks.adjudication import MAX_LISTED, decide, decided_items, disputed_items, review_item
 from gnomon.web.context import Reviewer, Server, ServerState, language_of, reviewer
@@ -86,7 +86,7 @@ def _flagged(server: ServerState) -> list[CheckedText]:
     """Return the written texts in which a check found something, in order of arrival."""
     if server.store.project(server.project).task != DEMONSTRATION:
         return []
-    return [one for one in load_checked_texts(server.store, server.project) if one.flags]
+    return [one for one in server.checked_texts() if one.flags]
 
 
 @router.post("/api/review/decide")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,66 @@ def test_a_reviewer_replaces_a_text(open_page: Open, site: Site, queue: Queue) -
     page.get_by_label("None is of use").check()
     page.get_by_role("button", name="Decide").click()
     expect(page.get_by_role("heading", name="Decided")).to_be_visible()
+
+
+def test_keys_of_an_input_method_and_an_empty_field_submit_nothing(open_page: Open, site: Site) -> None:
+    """Enter and Ctrl+Enter end a composition; neither does an empty field leave the page by the keyboard."""
+    page = open_page()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_have_text("Write the answer first.")
+    page.locator("#written").fill(TEXT)
+    page.locator("#written").evaluate(
+        """field => field.dispatchEvent(new KeyboardEvent("keydown",
+        { key: "Enter", ctrlKey: true, isComposing: true, bubbles: true, cancelable: true }))"""
+    )
+    page.locator("#written").press("Enter")
+    page.wait_for_timeout(300)
+    assert judgements(site) == []
+    expect(page.locator("#written")).to_have_value(f"{TEXT}\n")
+
+
+def test_a_skipped_prompt_leaves_no_text_behind(open_page: Open, site: Site) -> None:
+    page = open_page()
+    page.locator("#written").fill("of the first prompt")
+    page.locator("#reason").fill("no idea")
+    page.get_by_role("button", name="Skip").click()
+    expect(page.locator("#prompt")).to_contain_text("蒸汽机")
+    expect(page.locator("#written")).to_have_value("")
+    expect(page.locator("#reason")).to_have_value("")
+    assert page.evaluate("Object.keys(localStorage).filter(name => name.includes('draft'))") == []
+
+
+def test_text_is_kept_to_the_letter(open_page: Open, site: Site, queue: Queue) -> None:
+    """Line breaks, markup and indentation: as it was typed, and after another person edits one word of it."""
+    text = '    for x in y:\n        <b>bold</b> & "x"\n\n- a\n- b\t\\n'
+    page = open_page()
+    page.locator("#written").fill(text)
+    page.keyboard.press("Control+Enter")
+    done(page, 1)
+    assert judgements(site)[0].answer == {"text": text}
+    bob = open_page("Bob")
+    expect(bob.locator("#written")).to_have_value(text)
+    expect(bob.locator("#reviewed b")).to_have_count(0)
+    bob.locator("#written").press("Control+Home")
+    bob.keyboard.type("#")
+    bob.keyboard.press("Control+Enter")
+    done(bob, 1)
+    assert judgements(site)[1].answer["text"] == f"#{text}"
+
+
+def test_a_refused_text_is_shown_again(open_page: Open, site: Site, queue: Queue) -> None:
+    """The administrator shortens answers while somebody writes: their text comes back, and can be copied."""
+    page = open_page(quiet=False)
+    page.locator("#written").fill(TEXT)
+    about = queue.store.project("help")
+    queue.store.update_project(replace(about, settings=about.settings | {"max_answer_chars": 20}))
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#status")).to_contain_text("1 not accepted: it is too short or too long, or empty")
+    expect(page.locator("#written")).to_have_value(TEXT)
+    expect(page.locator("#lost-text")).to_have_value(TEXT)
+    page.get_by_role("button", name="Seen").click()
+    expect(page.locator("#lost")).to_be_hidden()
+    page.locator("#written").fill("Steam pushes.")
+    page.keyboard.press("Control+Enter")
+    done(page, 1)
+    assert [row.answer for row in judgements(site)] == [{"text": "Steam pushes."}]

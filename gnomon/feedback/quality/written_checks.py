@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -76,17 +76,17 @@ def text_flags(texts: Sequence[TextToCheck], setup: Setup) -> dict[str, tuple[Te
     of_item: dict[int, list[tuple[str, Digests]]] = defaultdict(list)
     flags = {}
     for one in texts:
-        marks = list(_own_flags(one, setup))
         text = nfc(one.text.strip())
+        marks = list(_own_flags(one, text, setup))
         if len(text) >= MIN_CHARS:
             grams = ngrams(text)
-            if any(
-                who != one.annotator and jaccard(grams, other) >= SIMILARITY for who, other in of_item[one.item]
-            ):
+            if _share_in(grams, nfc(prompt_text(one.prompt))) >= PROMPT_SHARE:
+                marks.append("prompt")
+            others = (other for who, other in of_item[one.item] if who != one.annotator)
+            if any(jaccard(grams, other) >= SIMILARITY for other in others):
                 marks.append("copied")
-            if own[one.annotator].has_near(grams):
+            if own[one.annotator].add(grams):
                 marks.append("repeated")
-            own[one.annotator].add(grams)
             of_item[one.item].append((one.annotator, grams))
         flags[one.id] = tuple(marks)
     return flags
@@ -99,25 +99,20 @@ class _Index:
         self.texts: list[Digests] = []
         self.by_band: dict[tuple[int, int], list[int]] = defaultdict(list)
 
-    def add(self, grams: Digests) -> None:
-        """Add a text."""
+    def add(self, grams: Digests) -> bool:
+        """Add a text; return whether a near-duplicate was added before."""
+        candidates: set[int] = set()
         for band in enumerate(bands(grams, SIMILARITY)):
+            candidates.update(self.by_band[band])
             self.by_band[band].append(len(self.texts))
         self.texts.append(grams)
-
-    def has_near(self, grams: Digests) -> bool:
-        """Return whether a near-duplicate was added."""
-        candidates = {n for band in enumerate(bands(grams, SIMILARITY)) for n in self.by_band.get(band, ())}
         return any(jaccard(grams, self.texts[n]) >= SIMILARITY for n in candidates)
 
 
-def _own_flags(one: TextToCheck, setup: Setup) -> Iterable[TextFlag]:
-    """Yield the flags that do not depend on other texts."""
-    text = nfc(one.text.strip())
+def _own_flags(one: TextToCheck, text: str, setup: Setup) -> Iterable[TextFlag]:
+    """Yield the flags that depend on nothing but a text, here in normal form, and its prompt's script."""
     if len(text) < setup.min_answer_chars:
         yield "short"
-    if len(text) >= MIN_CHARS and _share_in(text, nfc(prompt_text(one.prompt))) >= PROMPT_SHARE:
-        yield "prompt"
     if any(Refusals().check(Demonstration(one.prompt, Completion(one.id, text)), None)):
         yield "refusal"
     width = columns(text)
@@ -127,15 +122,15 @@ def _own_flags(one: TextToCheck, setup: Setup) -> Iterable[TextFlag]:
         yield "language"
 
 
-def _share_in(text: str, other: str) -> float:
-    """Return the share of a text's n-grams that another text has."""
-    grams = ngrams(text)
-    return len(np.intersect1d(grams, ngrams(other), assume_unique=True)) / len(grams)
+def _share_in(grams: Digests, text: str) -> float:
+    """Return the share of n-grams that a text has."""
+    return len(np.intersect1d(grams, ngrams(text), assume_unique=True)) / len(grams)
 
 
 def columns(text: str) -> int:
     """Return the width of a text in columns: two for each wide character, such as Han."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    counts = Counter(text)
+    return sum(n if unicodedata.east_asian_width(one) not in "WF" else 2 * n for one, n in counts.items())
 
 
 def main_script(text: str) -> str:

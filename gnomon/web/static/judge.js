@@ -38,6 +38,9 @@ function showStatus(text = "", warn = false) {
   at("status").textContent = parts.join(" · ");
   at("status").classList.toggle("warn", warn || lost.length > 0);
   at("seen").hidden = !lost.length;
+  const lostTexts = lost.map((one) => one.answer?.text).filter(Boolean);
+  if (at("lost")) at("lost").hidden = !lostTexts.length;
+  if (at("lost")) at("lost-text").value = lostTexts.join("\n\n———\n\n");
 }
 
 function showError(error) {

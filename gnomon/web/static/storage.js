@@ -36,6 +36,7 @@ export async function sendAll() { // throws at the first that cannot be sent
       // 409 and 422: the server's own code read the judgement and refused it. Any other error may be temporary.
       if (!(error instanceof Refused) || ![409, 422].includes(error.status)) throw error;
       write(REFUSED, [...refused(), { ...first, why: error.message }]);
+      if (first.answer?.text && !first.corrects) storeDraft(first.item, first); // in case the item is shown again
     }
     write(OUTBOX, outbox().filter((one) => one.id !== first.id));
   }
