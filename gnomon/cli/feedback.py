@@ -277,13 +277,13 @@ def import_(
     if ratings:
         bounds = bounds_of(scale) if scale else None
         counts = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds, **layout)
-        typer.echo(f"{counts.added} judgements added, {counts.known} there already")
+        typer.echo(f"{_counted(counts.added, 'judgements')} added, {counts.known} there already")
         return
     if judgements:
         if layout["columns"]:
             raise ConfigError("--columns does not apply with --judgements; give a file in a known format.")
         counts = feedback_import_judgements(store, project, file, prompt=prompt, format=layout["format"])
-        typer.echo(f"{counts.added} judgements added, {counts.known} there already")
+        typer.echo(f"{_counted(counts.added, 'judgements')} added, {counts.known} there already")
         return
     if prompt is not None or layout["format"] or layout["columns"]:
         raise ConfigError(

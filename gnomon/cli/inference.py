@@ -11,6 +11,7 @@ import typer
 from gnomon.cli.number_options import number
 from gnomon.cli.sampling_options import SamplingOptions, sampling_options
 from gnomon.core import ranges
+from gnomon.data.reading.counting import counted
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, folder, GGUF file or hub name.")]
 
@@ -54,7 +55,7 @@ def score(
         typer.echo(as_lines(rows), nl=False)
     else:
         write_jsonl(out, rows)
-        console.print(f"{len(rows)} rows in {out}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{counted(len(rows), 'rows')} in {out}", markup=False, highlight=False, soft_wrap=True)
     accuracy = accuracy_of(rows)
     for line in [*([accuracy] if accuracy else []), *bench_lines(file, rows)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.contract import Filter
 from gnomon.data.quality.filters.judge import Judge
 from gnomon.data.quality.registry import build_filters
+from gnomon.data.reading.counting import counted
 from gnomon.data.record_kinds import KINDS
 from gnomon.stages.contract import Cell, Result, Stage
 from gnomon.stages.references import DataInput, Inputs, ModelInput, is_not_a_model
@@ -135,9 +136,8 @@ class CleanStage(Stage):
                 for name, one in report.filters.items()
             },
         )
-        console.print(
-            f"  {report.rows:,} rows = {report.clean:,} clean + {report.rejected:,} rejected", highlight=False
-        )
+        rows = counted(report.rows, "rows")
+        console.print(f"  {rows} = {report.clean:,} clean + {report.rejected:,} rejected", highlight=False)
         return result
 
     def _named(self) -> list[Filter]:

@@ -144,7 +144,8 @@ def _task(row: Mapping[str, Any]) -> Row:
     controls = {result["from_name"] for result in results}
     for name in controls:
         _ = name in row  # counts as read, with all that is in it
-    data = {name: cell if _has_ids(cell) else dict(row)[name] for name, cell in cells.items()}
+    plain = dict(row)
+    data = {name: cell if _has_ids(cell) else plain[name] for name, cell in cells.items()}
     return {
         "id": row.get("id"),
         "data": with_cells(row, {name: cell for name, cell in data.items() if name not in controls}),

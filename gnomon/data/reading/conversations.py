@@ -197,6 +197,7 @@ def prompt_and_sides(row: Mapping[str, Any]) -> tuple[Prompt, Completion, Comple
         if whole is not None:
             shared = _shared(first, second)
             return whole, _answer(first[shared:]), _answer(second[shared:])
+        return prompt, _answer(_without_prompt(first, prompt)), _answer(_without_prompt(second, prompt))
     return prompt, completion_of(chosen, prompt, "chosen"), completion_of(rejected, prompt, "rejected")
 
 
