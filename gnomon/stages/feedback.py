@@ -18,7 +18,6 @@ from gnomon.core.storage.result_model import Interval, Number, ResultModel, Word
 from gnomon.core.types import Completion, Demonstration, Label, Message, Prompt, RatedText, RejectedRow
 from gnomon.data.film_reviews import film_prompts, load_film_reviews
 from gnomon.data.ratings import DemonstrationChoice, demonstration_sample, gather_ratings, split_ratings
-from gnomon.data.reading.counting import counted
 from gnomon.feedback.export.preferences_from_ratings import (
     PreferenceSet,
     judgements_from_ratings,
@@ -359,7 +358,7 @@ def print_statistics(result: FeedbackResult) -> None:
     """Print the statistics in three lines, and name those that the ratings leave undefined."""
     raters, alpha, ceiling = result.raters_per_item, result.krippendorff_alpha, result.human_ceiling
     console.print(
-        f"  {counted(result.items, 'texts')}, {counted(result.ratings, 'ratings')}, "
+        f"  {result.items:,} texts, {result.ratings:,} ratings, "
         f"{raters.least}-{raters.most} raters a text (mean {raters.mean:.1f})"
     )
     if alpha.low is None or ceiling.pair_agreement is None:
@@ -369,5 +368,4 @@ def print_statistics(result: FeedbackResult) -> None:
             f"  Krippendorff's alpha {alpha.value:.3f} ({alpha.low:.3f}-{alpha.high:.3f}); one person "
             f"agrees with the majority on {ceiling.pair_agreement:.1%} of pairs: the human ceiling"
         )
-    preferences = counted(result.preferences, "preferences")
-    console.print(f"  {preferences} and {counted(result.demonstrations, 'demonstrations')}")
+    console.print(f"  {result.preferences:,} preferences and {result.demonstrations:,} demonstrations")
