@@ -20,6 +20,7 @@ from .api.feedback import (
     feedback_select_prompts as feedback_select_prompts,
     feedback_set_annotator as feedback_set_annotator,
     feedback_status as feedback_status,
+    feedback_written_counts as feedback_written_counts,
 )
 from .api.feedback_automation import (
     feedback_auto_annotate as feedback_auto_annotate,

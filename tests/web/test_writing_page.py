@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from serving import Site, judgements, serving
 from writing import write, writing_project
 
+from gnomon.feedback.quality.written_checks import main_script
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.queue import Queue
 
@@ -238,7 +239,7 @@ def test_a_refused_text_is_shown_again(open_page: Open, site: Site, queue: Queue
     about = queue.store.project("help")
     queue.store.update_project(replace(about, settings=about.settings | {"max_answer_chars": 20}))
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#status")).to_contain_text("1 not accepted: it is too short or too long, or empty")
+    expect(page.locator("#status")).to_contain_text("1 not accepted: it is empty, too short or too long")
     expect(page.locator("#written")).to_have_value(TEXT)
     expect(page.locator("#lost-text")).to_have_value(TEXT)
     page.get_by_role("button", name="Seen").click()
@@ -247,3 +248,20 @@ def test_a_refused_text_is_shown_again(open_page: Open, site: Site, queue: Queue
     page.keyboard.press("Control+Enter")
     done(page, 1)
     assert [row.answer for row in judgements(site)] == [{"text": "Steam pushes."}]
+
+
+def test_the_page_and_the_checks_see_the_same_scripts(open_page: Open) -> None:
+    texts = [
+        "Steam pushes it", "蒸汽推动活塞", "東京へ行きます", "ｱｲｳｴｵ カタカナ", "서울에 갑니다",
+        "Привет, мир", "Γεια σου κόσμε",
+        "مرحبا بالعالم", "שלום עולם", "नमस्ते दुनिया", "สวัสดีชาวโลก",
+        "你好 hello", "1234", "`abcdef` 你好世界啊",
+        "```js\nconst steam = 1;\n```\n打印一行字吧",
+        "ｆｕｌｌｗｉｄｔｈ",
+        "a\u0301e\u0301i\u0301o\u0301u\u0301", "",
+    ]  # fmt: skip
+    page = open_page()
+    shown = page.evaluate(
+        "async texts => { const m = await import('/static/scripts.js'); return texts.map(m.mainScript); }", texts
+    )
+    assert dict(zip(texts, shown, strict=True)) == {text: main_script(text) for text in texts}
