@@ -180,9 +180,13 @@ def _decoded(cell: str, key: str) -> Any:
     return value if _is_conversation(value) or (key in LIST_COLUMNS and isinstance(value, list)) else cell
 
 
+def _is_turn(value: dict[str, Any]) -> bool:
+    return "role" in value or {"from", "value"} <= value.keys()
+
+
 def _is_conversation(value: Any) -> bool:
     if isinstance(value, list):
-        return bool(value) and all(isinstance(one, dict) for one in value) and any("role" in one for one in value)
+        return bool(value) and all(isinstance(one, dict) for one in value) and any(map(_is_turn, value))
     if isinstance(value, dict):
         return (
             isinstance(value.get("messages") or value.get("turns"), list) or {"role", "content"} <= value.keys()

@@ -39,6 +39,7 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("alpaca", {"instruction": "q", "context": "c", "response": "x", "category": "open_qa"}),
     ("alpaca", {"id": "s1", "name": "n", "instruction": "q", "instances": [{"input": "", "output": "x"}]}),
     ("turns", {"question_id": 81, "category": "writing", "turns": ["q", "r"], "reference": ["x", "y"]}),
+    ("sharegpt-pairs", {"prompt": "q", "chosen": [HUMAN, GPT], "rejected": [HUMAN, OTHER]}),
     ("turn-pairs", {"source": "s", "conversation": [{"input": "q", "output": "x"}]}),
     ("sharegpt", {"id": "a", "conversations": [HUMAN, GPT]}),
     ("chatml", {"text": f"{MARKED}x<|im_end|>\n"}),

@@ -93,3 +93,9 @@ def test_broken_json_of_messages_is_refused(tmp_path: Path, cell: str, key: str)
     path = written(tmp_path, "r.csv", {key: cell})
     with pytest.raises(DataError, match=rf"r\.csv, line 2: {key} starts like a list of messages but is not JSON"):
         read_records(Prompt, path)
+
+
+def test_turns_of_from_and_value_in_a_cell_are_no_text() -> None:
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    row = {"chosen": json.dumps(turns), "prompt": json.dumps([{"from": "here", "to": "there"}])}
+    assert decode_cells(row) == {"chosen": turns, "prompt": row["prompt"]}
