@@ -87,6 +87,8 @@ def clean_file(
 
 
 def _how_to_go_on(path: Path, done: int, *, resumable: bool) -> str:
+    if resumable and not done:
+        return "stopped before a row was checked; run the same command again."
     if resumable:
         return f"stopped after {counted(done, 'checked rows')}; run the same command again to go on from there."
     name = "standard input" if str(path) == STANDARD_INPUT else f"the pipe {path}"

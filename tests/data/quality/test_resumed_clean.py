@@ -128,6 +128,15 @@ def test_no_row_is_checked_twice_however_often_it_is_stopped(
     assert written(out.parent) == whole
 
 
+def test_a_stop_before_the_first_row_says_so(source: Path, tmp_path: Path) -> None:
+    with (
+        stopped_at(0),
+        pytest.raises(Interrupted, match="stopped before a row was checked; run the same command"),
+    ):
+        clean_file(source, tmp_path / "clean.jsonl")
+    assert list(tmp_path.iterdir()) == [source]
+
+
 @pytest.mark.parametrize("step", ["compare_rows", "_write_rows", "_report"])
 def test_stopped_after_the_checks_it_checks_nothing_again(
     source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

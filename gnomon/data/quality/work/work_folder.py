@@ -63,7 +63,8 @@ class WorkFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._resources:
-            if kind is None or issubclass(kind, DataError | ConfigError):  # another attempt would end alike
+            may_pass = kind is not None and not issubclass(kind, DataError | ConfigError)
+            if not may_pass or not block_numbers(self.path):
                 _remove_files(self.path)
 
     def _claim(self, key: str) -> None:
