@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from gnomon.web import context
 from gnomon.web.context import RefreshedValue
 
 
 def test_a_value_is_kept_in_proportion_to_the_time_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first value takes 2 seconds, from 10 to 12, so it is kept until 12 + 5 · 2 = 22."""
     moments = iter([10.0, 12.0, 21.9, 22.0, 22.5])
-    monkeypatch.setattr(context.time, "perf_counter", lambda: next(moments))
+    monkeypatch.setattr("gnomon.web.context.time.perf_counter", lambda: next(moments))
     numbers = itertools.count(1)
     value = RefreshedValue(lambda: next(numbers))
     assert [value.get() for _ in range(3)] == [1, 1, 2]
@@ -43,7 +43,7 @@ def test_requests_get_the_former_value_while_one_computes() -> None:
 
 
 def test_a_failure_is_not_kept() -> None:
-    answers = iter([ValueError("no store"), 7])
+    answers: Iterator[ValueError | int] = iter([ValueError("no store"), 7])
 
     def compute() -> int:
         answer = next(answers)

@@ -231,6 +231,8 @@ def _longer_prompt(prompt: Prompt, first: tuple[Message, ...], second: tuple[Mes
     start = unmarked(first[: _shared(first, second)])
     if not start or start[-1].role not in ASKING or not _without_prompt(start, prompt):
         return None
+    if next((one.role for one in start if one.role != "system"), "") not in ASKING:
+        return None  # answers of several turns, which begin with the assistant's
     own, turns = ([one for one in some if one.role != "system"] for some in (prompt.messages, start))
     users = [one.content.strip() for one in turns if one.role == "user"]
     part = len(own) == 1 and own[0].content.strip() in (users[:1] + users[-1:])

@@ -139,3 +139,16 @@ def test_ambiguous_conversations_are_refused(chosen: Any, rejected: Any, reason:
 def test_a_completion_starts_and_ends_with_the_assistant(turns: Any) -> None:
     with pytest.raises(DataError, match="completion"):
         completion_of(turns)
+
+
+def test_answers_of_several_turns_keep_the_turns_that_they_share() -> None:
+    """They begin with the assistant's turn, so the turns that both share are no longer prompt."""
+    shared = [{"role": "assistant", "content": "Which one?"}, {"role": "user", "content": "The red one."}]
+    sides = {
+        name: [*shared, {"role": "assistant", "content": text}]
+        for name, text in (("chosen", "Here."), ("rejected", "No."))
+    }
+    prompt, chosen, rejected = prompt_and_sides({"prompt": "A book, please.", **sides})
+    assert [one.content for one in prompt.messages] == ["A book, please."]
+    for side, last in ((chosen, "Here."), (rejected, "No.")):
+        assert [one.content for one in side.turns or ()] == ["Which one?", "The red one.", last]
