@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Preference, Ranking
+from gnomon.core.types import Preference, Ranking, RatedText
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.judged_answers import SAME, ScoredAnswer, preference, ranking
-from gnomon.data.formats.question_columns import answer_column, has_question, question_of
+from gnomon.data.formats.question_columns import QUESTIONS, answer_column, has_question, question_of
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import text
 
@@ -65,10 +65,16 @@ class JudgedPrompt:
 
         Raises:
             UnusedRow: nobody has judged the answers, or all are the same.
-            DataError: the judgements are of another kind.
+            DataError: the judgements are of another kind, or the answers are to no prompt.
         """
         if not self.ballots:
             raise UnusedRow(NOBODY)
+        if (
+            not self.prompt
+            and kind is not RatedText
+            and not all(isinstance(a, list) for a in self.answers.values())
+        ):
+            raise DataError(f"it has no prompt; give it one under {', '.join(QUESTIONS[:3])} or messages")
         if kind is Preference:
             return self._preferences()
         if kind is Ranking:

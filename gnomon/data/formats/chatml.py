@@ -14,6 +14,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats._conversations import Messages, answered, is_messages, most
 from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value, source_column
+from gnomon.data.formats.verdicts import answer_pair
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, required, text
 
@@ -36,7 +37,7 @@ class ChatML(Format):
         marked = [key for key in (*WHOLE, "prompt", *SIDES) if is_chatml(row.get(key))]
         if marked:
             return f"{marked[0]} starts with {START}"
-        named = _only_key(row)
+        named = _only_key(row) if answer_pair(row) is None else None  # else both answer the conversation
         if named and not has_value(row, "messages", "prompt", "chosen", "rejected", "completion", "kto_tag"):
             return f"{named} holds messages with role and content"
         return None

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
+from gnomon.data.formats._conversations import is_messages
 from gnomon.data.formats.hh import turns_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required, text
 
 QUESTIONS = ("prompt", "instruction", "question", "query", "context", "post", "article")
+CONVERSATIONS = ("messages", "context_messages", "conversation", "dialogue", "dialog", "chat")
 SYSTEMS = ("system", "system_prompt", "system_message")
 RATERS = ("rater", "annotator", "worker_id", "annotator_id", "rater_id", "raters", "annotators")
 ANSWERS = ("response", "completion", "answer", "output", "reply", "generation")
@@ -25,20 +27,20 @@ def rating_column(row: Mapping[str, Any]) -> str | None:
 
 
 def has_question(row: Mapping[str, Any]) -> bool:
-    """Return whether a row has a column with a prompt."""
-    return any(filled(row.get(name)) for name in QUESTIONS)
+    """Return whether a row has a column with a prompt, a text or a conversation."""
+    return any(filled(row.get(name)) for name in QUESTIONS) or _conversation(row) is not None
 
 
 def question_of(row: Mapping[str, Any]) -> Row:
     """Return the prompt of a row as the keys of Gnomon's own layout.
 
     An `input` beside an `instruction` follows it on the next line; a transcript with turns of Human: and
-    Assistant: becomes messages.
+    Assistant: becomes messages. Messages may stand under `messages`, `conversation` and the like.
 
     Raises:
         DataError: the row has no prompt.
     """
-    name = next((name for name in QUESTIONS if filled(row.get(name))), None)
+    name = next((name for name in QUESTIONS if filled(row.get(name))), None) or _conversation(row)
     if name is None:
         required(row, *(one for one in QUESTIONS if one in row), "prompt")
         raise DataError("the prompt is empty")
@@ -64,6 +66,10 @@ def answer_cell(row: Mapping[str, Any], key: str) -> Any:
     """
     value = required(row, key)
     return value if isinstance(value, list) else text(value, key)
+
+
+def _conversation(row: Mapping[str, Any]) -> str | None:
+    return next((name for name in CONVERSATIONS if is_messages(row.get(name))), None)
 
 
 def _turns(value: Any) -> Any:

@@ -226,9 +226,11 @@ def _longer_prompt(prompt: Prompt, first: tuple[Message, ...], second: tuple[Mes
         The prompt; `None` if the messages are answers alone, answers after exactly the row's prompt, or the same.
 
     Raises:
-        DataError: the shared messages and the row's prompt disagree.
+        DataError: the shared messages and the row's prompt disagree, or none are shared.
     """
     start = unmarked(first[: _shared(first, second)])
+    if not start and all(turns and turns[0].role != "assistant" for turns in (first, second)):
+        raise DataError("chosen and rejected share no prompt; start both with the same messages")
     if not start or start[-1].role not in ASKING or not _without_prompt(start, prompt):
         return None
     if next((one.role for one in start if one.role != "system"), "") not in ASKING:

@@ -171,3 +171,12 @@ def test_verdicts_of_0_and_1_beside_answers_1_and_2_refuse_the_whole_file(tmp_pa
     rejected = {"by": "winner", 0: "response_2", 1: "response_1"}
     layout = RowLayout.of(columns={"prompt": "prompt", "chosen": chosen, "rejected": rejected})
     assert [one.chosen.text for one in read_records(Preference, file, layout=layout)] == ["b", "b", "a"]
+
+
+@pytest.mark.parametrize("column", ["messages", "conversation"])
+def test_a_conversation_may_be_what_both_answer(rows_file: Callable[..., Path], column: str) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    row = {column: [*turns, {"role": "user", "content": "And?"}], "response_a": "y", "response_b": "z"}
+    (record,) = inspect(rows_file({**row, "winner": "b"})).records
+    assert [turn.content for turn in record.prompt.messages] == ["Hi", "Hello!", "And?"]
+    assert record.chosen.text == "z"

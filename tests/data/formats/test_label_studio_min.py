@@ -145,3 +145,17 @@ def test_of_several_controls_the_one_of_the_wanted_kind_is_read(rows_file: Calla
     path = rows_file(annotation(ANSWERS, clear=[{"rating": 3}], pw=[{"selected": "right"}], comment="b"))
     (record,) = read_records(Preference, path)
     assert record.chosen.text == "No."
+
+
+def test_a_conversation_may_be_the_prompt(rows_file: Callable[..., Path]) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    dialogue = [*turns, {"role": "user", "content": "Name a film."}]
+    answers = {name: ANSWERS[name] for name in ("response1", "response2")}
+    inspection = inspect(
+        rows_file(
+            annotation({**answers, "dialogue": dialogue}, pw="left"), annotation(answers, task=8, pw="left")
+        )
+    )
+    assert [turn.content for turn in inspection.records[0].prompt.messages] == ["Hi", "Hello!", "Name a film."]
+    reason = "it has no prompt; give it one under prompt, instruction, question or messages"
+    assert [one.reason for one in inspection.refused] == [reason]

@@ -90,6 +90,11 @@ def test_a_prompt_that_both_sides_do_not_have_is_refused(turns: tuple[str, ...])
         prompt_and_sides({"prompt": "Z", **sides})
 
 
+def test_whole_conversations_of_other_prompts_are_refused() -> None:
+    with pytest.raises(DataError, match="chosen and rejected share no prompt"):
+        prompt_and_sides({"prompt": "Q", "chosen": chat("user:Q", "it:A"), "rejected": chat("user:R", "it:B")})
+
+
 def test_sides_that_part_at_a_users_turn_follow_the_prompt() -> None:
     first, second = chat("user:Q", "it:A", "user:R", "it:B"), chat("user:Q", "it:A", "user:S", "it:C")
     prompt, chosen, rejected = prompt_and_sides({"prompt": "Q", "chosen": first, "rejected": second})
