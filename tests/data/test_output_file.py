@@ -22,6 +22,7 @@ def test_the_input_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for call in (
         lambda: gnomon.data_convert("rows.jsonl", spelling, to="trl", overwrite=True),
         lambda: gnomon.data_pairs("rows.jsonl", spelling, overwrite=True),
+        lambda: gnomon.data_clean("rows.jsonl", spelling, overwrite=True),
     ):
         with pytest.raises(ConfigError, match="is the file that is read"):
             call()
@@ -34,5 +35,24 @@ def test_the_input_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl.gz", "-"])
 def test_other_files_than_json_lines_are_refused(tmp_path: Path, name: str) -> None:
     write_rows(tmp_path / "rows.jsonl", ROWS)
-    with pytest.raises(ConfigError, match=r"JSON lines are written; give a name that ends in \.jsonl"):
-        gnomon.data_convert(tmp_path / "rows.jsonl", tmp_path / name, to="trl")
+    for call in (
+        lambda: gnomon.data_convert(tmp_path / "rows.jsonl", tmp_path / name, to="trl"),
+        lambda: gnomon.data_clean(tmp_path / "rows.jsonl", tmp_path / name),
+    ):
+        with pytest.raises(ConfigError, match=r"JSON lines are written; give a name that ends in \.jsonl"):
+            call()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_file_beside_the_output_is_checked_like_the_output(tmp_path: Path) -> None:
+    """Rejected rows of a.jsonl go to a.rejected.jsonl, which is the data here."""
+    source = tmp_path / "a.rejected.jsonl"
+    write_rows(source, ROWS)
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"a\.rejected\.jsonl is the file that is read; give another --out"):
+            gnomon.data_clean(source, tmp_path / "a.jsonl", overwrite=overwrite)
+        with pytest.raises(ConfigError, match=r"a\.rejected\.jsonl is the file that is read; give another --out"):
+            gnomon.data_convert(source, tmp_path / "a.jsonl", to="trl", overwrite=overwrite)
+    (tmp_path / "b.report.json").mkdir()
+    with pytest.raises(ConfigError, match=r"b\.report\.json is a folder, and a file is to be written"):
+        gnomon.data_clean(source, tmp_path / "b.jsonl", overwrite=True)
