@@ -51,6 +51,17 @@ def test_domains_are_the_categories_or_clusters(ask: Ask, here: Path) -> None:
     assert (code, "3 different prompts do not make 4 clusters" in err) == (2, True), err
 
 
+@pytest.mark.slow
+def test_domains_are_clusters_of_embeddings(ask: Ask, here: Path) -> None:
+    """Of three prompts: two English ones for the model, and a Chinese one that it cannot read."""
+    code, out, err = ask("feedback", "set-domains", "f.db", "--embeddings", "minilm", "--clusters", 3)
+    assert (code, len(out.splitlines())) == (0, 3), err
+    code, out, err = ask("feedback", "set-domains", "f.db", "--embeddings", "minilm")
+    assert (code, len(out.splitlines())) == (0, 2), err
+    code, _, err = ask("feedback", "set-domains", "f.db", "--embeddings", "nowhere/model")
+    assert (code, "no embedding model at nowhere/model" in err) == (2, True), err
+
+
 def test_an_unknown_annotator_is_one_sentence(ask: Ask, here: Path) -> None:
     code, _, err = ask("feedback", "set-profile", "f.db", "nobody", "--language", "en")
     assert (code, "the store has no annotator 'nobody'" in err) == (2, True), err

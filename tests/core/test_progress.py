@@ -76,6 +76,23 @@ def test_a_log_has_a_line_now_and_then_and_short_work_has_none(
     assert work(20, 0.1) == []
 
 
+def test_work_that_was_done_before_does_not_shorten_the_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """60 of 100 are there at the start, and 10 more after 20 seconds: 30 are left, 60 seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("gnomon.core.progress.time.monotonic", lambda: clock[0])
+    with progress("preferences", 100, start=60) as bar:
+        clock[0] = 20.0
+        bar.at(70)
+        clock[0] = 40.0
+        bar.at(60)
+    assert [line.strip() for line in capsys.readouterr().err.splitlines()] == [
+        "preferences 70/100  20 s, 60 s left",
+        "preferences 60/100  40 s",
+    ]
+
+
 def test_a_late_bar_appears_when_the_work_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, out = [0.0], io.StringIO()
     monkeypatch.setattr("gnomon.core.progress.time.monotonic", lambda: clock[0])

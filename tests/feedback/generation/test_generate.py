@@ -14,7 +14,7 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError, ModelError
 from gnomon.core.types import Completion, Prompt
-from gnomon.feedback.generation.generate import GenerationResult, generate
+from gnomon.feedback.generation.generate import GenerationResult, generate, run_generators
 from gnomon.feedback.generation.generators import (
     GeneratedText,
     GenerationCache,
@@ -276,6 +276,19 @@ def test_repeated_refusals_raise_an_error(store: Store, prompts: list[Prompt], c
     with pytest.raises(ModelError, match="one refused 5 prompts in a row; it has no words"):
         generate(store, "films", prompts, writer, GenerationSettings(count=9), cache)
     assert len(writer.orders) == 5
+
+
+def test_a_generator_that_fails_is_recorded_or_raised(
+    store: Store, prompts: list[Prompt], cache: GenerationCache
+) -> None:
+    """Three prompts with two completions each of the generator that works."""
+    generators = [Writer("bad", lambda _: Refusal("it has no words")), Writer("good", various)]
+    failures: dict[int, str] = {}
+    result = run_generators(store, "films", prompts, generators, GenerationSettings(), cache, failures=failures)
+    assert (result.added, list(failures)) == (6, [0])
+    assert failures[0].startswith("bad refused 5 prompts in a row")
+    with pytest.raises(ModelError, match="bad refused 5 prompts in a row"):
+        run_generators(store, "films", prompts, generators, GenerationSettings(), cache)
 
 
 def test_items_pair_different_sources(store: Store, prompts: list[Prompt], cache: GenerationCache) -> None:

@@ -50,6 +50,14 @@ def parts(picked: Sequence[SelectedPrompt]) -> Counter[str]:
     return Counter(p.part for p in picked)
 
 
+def test_near_duplicates_of_earlier_prompts_are_left_out() -> None:
+    """The one that was selected before has no place either."""
+    bank = [one("a", LONG), one("b", LONGER), one("c")]
+    earlier = [Prompt("z", (Message("user", LONG),))]
+    assert ids(select_prompts(bank, 3, mix(random=1), {}, 0, earlier=earlier)) == ["c"]
+    assert ids(select_prompts(bank, 3, mix(random=1), {}, 0, earlier=[bank[2].prompt])) in (["a"], ["b"])
+
+
 @st.composite
 def banks(draw: st.DrawFn) -> tuple[list[BankPrompt], dict[str, int]]:
     size = draw(st.integers(0, 30))

@@ -50,3 +50,9 @@ def test_the_packaged_model_finds_a_paraphrase() -> None:
     assert np.linalg.norm(one) == pytest.approx(1, abs=1e-4)
     assert one @ same > 0.8
     assert one @ other < 0.3
+
+
+@pytest.mark.slow
+def test_the_packaged_model_knows_few_chinese_characters() -> None:
+    shares = load_embedder(MINILM).unknown_shares(["How do I bake bread?", "怎样避开故宫的人流？", ""])
+    assert (shares[0], shares[1] > 0.2, shares[2]) == (0, True, 0)
