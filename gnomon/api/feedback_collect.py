@@ -94,7 +94,6 @@ def feedback_collect(
     from gnomon.feedback.collection.programs import ProgramTeam
     from gnomon.feedback.collection.state import valid_spec
     from gnomon.feedback.export.exporter import ExportSpec, start_export
-    from gnomon.feedback.generation.backends import open_generator, read_keys
     from gnomon.feedback.generation.generators import GenerationCache
     from gnomon.feedback.generation.requests import GenerationSettings
     from gnomon.feedback.selection.priority import check_orderable
@@ -113,10 +112,11 @@ def feedback_collect(
     people = not annotators if serve is None else serve
     if not people and not annotators:
         raise ConfigError("nobody judges; name programs with --annotator, or let people judge with --serve.")
-    variables = read_keys(keys)
 
     def open_source(source: str) -> CompletionGenerator:
-        return open_generator(source, variables, **settings)
+        from gnomon.feedback.generation.backends import open_generator, read_keys
+
+        return open_generator(source, read_keys(keys), **settings)
 
     for source in plan.sources:
         open_source(source).close()  # a wrong name is refused before anything is done

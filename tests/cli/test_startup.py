@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(path / "rows.jsonl", rows)
     write_jsonl(path / "items.jsonl", [{"prompt": "Name a film.", "completions": ["Alien.", "I cannot."]}])
     store = path / "judged.db"
-    gnomon.feedback_init(store, Project("films", "Which is better?", "pair"))
+    gnomon.feedback_init(store, Project("films", "Which is better?", "pair", votes_per_item=1))
     gnomon.feedback_import(store, None, path / "items.jsonl")
     gnomon.feedback_auto_annotate(store, None, ["rule:longer"])
     (path / "run").mkdir()
@@ -65,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data", "filters"),
         ("feedback", "init", "new.db", "--project", "films", "--title", "Which is better?"),
         ("feedback", "auto-annotate", "judged.db", "--annotator", "rule:shorter"),
+        ("feedback", "collect", "judged.db", "--until", "1", "--annotator", "rule:longer"),
         ("feedback", "status", "judged.db"),
         ("feedback", "agreement", "judged.db"),
         ("feedback", "export", "judged.db", "--out", "exported"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from sqlalchemy import select
@@ -19,6 +20,7 @@ def why_invalid(item: JudgedItem, project: Project) -> str:
 
     An item is resolved by a reviewer's decision, or if the judgements that an export counts resolve it as they do
     in the store (`store.resolution`). They may be fewer than in the store, which counts paused annotators too.
+    Two labels that are most frequent are no consensus, which a threshold below one half would allow.
     A closed item gets no more judgements: its judgements need a consensus only, and scores not even that, since
     different scores are not different opinions.
     """
@@ -30,7 +32,12 @@ def why_invalid(item: JudgedItem, project: Project) -> str:
             return "" if labels else "unresolved_items"
         least = 1 if item.state == "closed" else min(project.votes_per_item, item.target_votes)
         label = consensus(labels, setup_of(project.settings).consensus_threshold)
-        if item.state not in ("done", "closed") or len(labels) < least or label is None:
+        first, second, *_ = [
+            *sorted(Counter(labels).values(), reverse=True),
+            0,
+            0,
+        ]  # equal below a threshold of 1/2
+        if item.state not in ("done", "closed") or len(labels) < least or label is None or first == second:
             return "unresolved_items"
     reasons = {"tie": "tied_items", "bad": "both_bad_items"}
     return reasons.get(label, "") if isinstance(label, str) else ""

@@ -323,6 +323,15 @@ def test_people_are_waited_for_when_prompts_have_run_out(store: Store, tmp_path:
     assert (summary.outcome, summary.valid, summary.open_items) == ("no_prompts", 15, 0)
 
 
+def test_people_wait_for_no_items_that_cannot_be_made(store: Store, tmp_path: Path) -> None:
+    """A round that makes no item has nothing to judge; the collection goes on to other prompts and ends."""
+    make_project(store, 60)
+    crowd = Crowd(store)
+    same = Writer("w", lambda request: "The same to everybody, always.")
+    summary = collector(store, tmp_path, 40, writers=[same], tools=crowd.tools()).run()
+    assert (summary.outcome, summary.items, crowd.now) == ("no_items", 0, 0.0)
+
+
 def test_programs_and_people_share_items(store: Store, tmp_path: Path) -> None:
     make_project(store, 30, votes_per_item=2)
     crowd = Crowd(store, ("ann",))

@@ -100,6 +100,16 @@ def test_an_item_with_more_votes_than_it_needs_survives_a_pause(store: Store) ->
     assert exported(store)[0] == [("a0", 0.875)]
 
 
+@pytest.mark.parametrize("order", ["at", "ta"])
+def test_a_low_threshold_does_not_let_the_first_vote_decide(store: Store, order: str) -> None:
+    """One vote for a and one tie are each half of the votes, above 0.4: the item is done, but nothing won."""
+    queue = project(store, 1, votes_per_item=2, max_votes=2, consensus_threshold=0.4)
+    for who, choice in zip(("ann", "bob"), order, strict=True):
+        submit_choice(queue, take(queue, who), who, {"t": "tie"}.get(choice, choice))
+    assert queue.progress()["done"] == 1
+    assert exported(store) == ([], {"unresolved_items": 1})
+
+
 def test_a_decision_resolves_an_item(store: Store) -> None:
     queue = project(store, 2, votes_per_item=2, max_votes=2)
     for who, choice in (("ann", "a"), ("bob", "b")):
