@@ -35,7 +35,7 @@ INNER_ORDER = {
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
 }  # fmt: skip
 CROWDED = 16
-LISTED = ("algorithms", "stages", "data/formats", "data/quality/filters")  # one file an entry
+LISTED = ("algorithms", "stages", "data/formats")  # one file an entry
 ROOT = Path(gnomon.__file__).parent
 
 

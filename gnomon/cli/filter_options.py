@@ -12,7 +12,7 @@ from gnomon.cli.option_groups import Options
 from gnomon.core import ranges
 
 ALPHA = ranges.Range("alpha is at most 1", ge=-1, le=1)
-FILTERS = "gnomon.data.quality.filters"
+FILTERS = "gnomon.data.quality"
 _EVERY: Options = {  # settings of filters that have an option of their own
     "held_out": (
         Annotated[list[str] | None, typer.Option(help="Drop rows whose prompt is in this file; several times.")],
@@ -26,7 +26,8 @@ _EVERY: Options = {  # settings of filters that have an option of their own
         Annotated[
             float | None,
             number(
-                f"{FILTERS}.agreement:RaterAgreement.min_agreement", "Share of raters that agree on a preference."
+                f"{FILTERS}.file_filters.agreement:RaterAgreement.min_agreement",
+                "Share of raters that agree on a preference.",
             ),
         ],
         None,
@@ -34,14 +35,16 @@ _EVERY: Options = {  # settings of filters that have an option of their own
     "min_margin": (
         Annotated[
             float | None,
-            number(f"{FILTERS}.margin:Margin.min_margin", "Smallest margin of a preference."),
+            number(f"{FILTERS}.record_filters.margin:Margin.min_margin", "Smallest margin of a preference."),
         ],
         None,
     ),
     "max_tokens": (
         Annotated[
             int | None,
-            number(f"{FILTERS}.length:Length.max_tokens", "Most tokens of a prompt with a completion."),
+            number(
+                f"{FILTERS}.record_filters.length:Length.max_tokens", "Most tokens of a prompt with a completion."
+            ),
         ],
         None,
     ),

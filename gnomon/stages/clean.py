@@ -14,7 +14,7 @@ from gnomon.core.storage.digests import digest_file
 from gnomon.core.storage.result_model import Number, ResultModel, Words
 from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.contract import Filter
-from gnomon.data.quality.filters.judge import Judge
+from gnomon.data.quality.file_filters.judge import Judge
 from gnomon.data.quality.registry import build_filters
 from gnomon.data.reading.counting import counted
 from gnomon.data.record_kinds import KINDS

@@ -1,7 +1,7 @@
 """The contract of a filter: settings, and a check of each record alone or of all records of a file together.
 
-A filter is one class in one file of `gnomon/data/quality/filters/`; its fields are its settings. It changes a
-text only to mask it, where the user asked for that.
+A filter is one class in one file of `record_filters/` or `file_filters/`; its fields are its settings. It changes
+a text only to mask it, where the user asked for that.
 """
 
 from __future__ import annotations

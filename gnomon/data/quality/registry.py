@@ -14,7 +14,7 @@ import yaml
 from gnomon.core.config import did_you_mean, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
-from gnomon.data.quality import filters
+from gnomon.data.quality import file_filters, record_filters
 from gnomon.data.quality.contract import FileFilter, Filter, RecordFilter, Tools
 from gnomon.data.records import NAMES
 
@@ -23,10 +23,11 @@ from gnomon.data.records import NAMES
 def all_filters() -> dict[str, type[Filter]]:
     """Every filter by name: those that check records alone, then those that compare records, in their order."""
     known: list[type[Filter]] = []
-    for info in pkgutil.iter_modules(filters.__path__):
-        module = importlib.import_module(f"{filters.__name__}.{info.name}")
-        own = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__]
-        known += [kind for kind in own if issubclass(kind, Filter)]
+    for package in (record_filters, file_filters):
+        for info in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{info.name}")
+            own = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__]
+            known += [kind for kind in own if issubclass(kind, Filter)]
     known.sort(key=lambda kind: (getattr(kind, "turn", -1), kind.name))
     return {kind.name: kind for kind in known}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.data.quality.contract import RecordFilter
-from gnomon.data.quality.filters.agreement import RaterAgreement
+from gnomon.data.quality.file_filters.agreement import RaterAgreement
 from gnomon.data.quality.registry import all_filters, build_filters
 from gnomon.feedback.quality.summary import quality_report
 from gnomon.feedback.store.store import Store

@@ -27,8 +27,8 @@ import numpy as np
 
 from gnomon.core.types import Completion, Demonstration, Prompt
 from gnomon.data.quality.contract import Digests
-from gnomon.data.quality.filters.refusals import Refusals
 from gnomon.data.quality.minhash import bands
+from gnomon.data.quality.record_filters.refusals import Refusals
 from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
 from gnomon.data.scripts import script_counts
 from gnomon.feedback.task_types import Setup

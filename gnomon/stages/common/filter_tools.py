@@ -7,8 +7,8 @@ from typing import Any
 
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.quality.contract import Tools
-from gnomon.data.quality.filters.embeddings import Embeddings
-from gnomon.data.quality.filters.judge import Judge
+from gnomon.data.quality.file_filters.embeddings import Embeddings
+from gnomon.data.quality.file_filters.judge import Judge
 from gnomon.data.quality.registry import build_filters
 from gnomon.rewards.reward import Reward, numbers_of
 

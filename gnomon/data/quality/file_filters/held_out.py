@@ -12,7 +12,7 @@ from pydantic import Field
 from gnomon.core.errors import DataError
 from gnomon.core.types import RatedText
 from gnomon.data.quality.contract import Action, Candidates, Decision, Digests, FileFilter, Part, Row
-from gnomon.data.quality.filters.near_duplicates import COMPARED, Similarity
+from gnomon.data.quality.file_filters.near_duplicates import COMPARED, Similarity
 from gnomon.data.quality.minhash import band_count, bands, earlier_rows
 from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
 from gnomon.data.reading.readers import locate

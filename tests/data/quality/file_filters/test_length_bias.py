@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from quality_rows import cleaned, pair
 
-from gnomon.data.quality.filters.length_bias import auc
+from gnomon.data.quality.file_filters.length_bias import auc
 
 OFF = {"near_duplicates": "off", "duplicates": "off", "contradictions": "off", "degenerate": "off"}
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from quality_rows import pair, reasons
 
-from gnomon.data.quality.filters.degenerate import repeated_share, symbol_share
+from gnomon.data.quality.record_filters.degenerate import repeated_share, symbol_share
 
 PROSE = (
     "The river had risen overnight, and by morning the lower road was gone. Nobody from the village"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from quality_rows import cleaned, pair, reasons
 
-from gnomon.data.quality.filters.personal_data import PersonalData
 from gnomon.data.quality.identity_numbers import is_card, is_chinese_id, is_iban, luhn
+from gnomon.data.quality.record_filters.personal_data import PersonalData
 
 CHINESE_ID = "11010519491231002X"  # the example of GB 11643
 

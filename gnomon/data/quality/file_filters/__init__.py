@@ -1,0 +1,1 @@
+"""Filters that compare the records of a file, one file each."""

@@ -1,1 +1,0 @@
-"""Filters of records, one file each."""

@@ -1,0 +1,1 @@
+"""Filters that check each record alone, one file each."""
