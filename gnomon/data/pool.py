@@ -71,7 +71,8 @@ def _begin(work: Callable[[Any], Any], parent: int) -> None:
     """Prepare a worker process: its work, and how it ends."""
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent ends its workers
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes; the parent ends its workers
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
 
 

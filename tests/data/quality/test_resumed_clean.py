@@ -421,8 +421,11 @@ def living(group: int) -> list[list[str]]:
 
 
 @pytest.mark.long
-def test_a_terminals_ctrl_c_ends_the_command_with_one_sentence_and_all_its_processes(tmp_path: Path) -> None:
-    """A terminal sends the signal to every process of the command."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "timeout"])
+def test_a_signal_to_all_processes_ends_the_command_with_one_sentence(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A terminal, `timeout` and job schedulers send their signal to every process of the command."""
     source, out = tmp_path / "rows.jsonl", tmp_path / "out" / "clean.jsonl"
     write_rows(source, [pair(f"Question {n}?", f"Answer {n * 7919}. " * 20) for n in range(20_000)])
     command = [sys.executable, "-m", "gnomon", "data", "clean", str(source), "--out", str(out), "--jobs", "2"]
@@ -433,7 +436,7 @@ def test_a_terminals_ctrl_c_ends_the_command_with_one_sentence_and_all_its_proce
     while not list(tmp_path.rglob("*.rows")):
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     printed, error = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
     last = error.strip().splitlines()[-1]
