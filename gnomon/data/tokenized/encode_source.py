@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.progress import SHORT_SECONDS, progress
@@ -33,7 +34,7 @@ from gnomon.data.records import (
     row_fault,
 )
 from gnomon.data.templates.control_tokens import ControlCounts
-from gnomon.data.tokenized.example_file import BATCH, ExampleFile, example_writer, to_batch
+from gnomon.data.tokenized.example_file import BATCH, ExampleFile, concatenated, example_writer, to_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -189,18 +190,35 @@ def _shards(kind: type, path: Path, layout: RowLayout, keys: KeysRead) -> Iterat
 
 def _join(rows: ExampleFile, prompt_of_row: Sequence[int], out: Path, facts: Mapping[str, Any]) -> None:
     """Write the examples of rows, those of one prompt together and joined where they share a completion."""
-    order = np.argsort(np.array(prompt_of_row), kind="stable")
-    by_prompt = np.split(order, np.flatnonzero(np.diff(np.array(prompt_of_row)[order])) + 1)
-    with (
-        example_writer(out, facts) as writer,
-        progress("joining pairs", len(by_prompt), after=SHORT_SECONDS) as bar,
-    ):
-        waiting: list[tuple[Example, bytes]] = []
-        for done, group in enumerate(by_prompt, start=1):
-            digest = rows.prompt_digest(int(group[0]))
-            waiting += [(one, digest) for one in join_examples([rows[int(row)] for row in group])]
-            if len(waiting) >= BATCH:
-                writer.write_batch(to_batch(waiting))
+    waiting: list[pa.RecordBatch] = []
+    with example_writer(out, facts) as writer, progress("joining pairs", len(rows), after=SHORT_SECONDS) as bar:
+        for done, batch in _joined(rows, np.array(prompt_of_row)):
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= BATCH:
+                writer.write_batch(concatenated(waiting))
                 waiting = []
                 bar.at(done)
-        writer.write_batch(to_batch(waiting))
+        if waiting:
+            writer.write_batch(concatenated(waiting))
+
+
+def _joined(rows: ExampleFile, prompt_of_row: NDArray[np.int64]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The examples of rows, prompt by prompt, each batch with the number of rows up to it.
+
+    Rows whose prompt no other has are passed on as they are, without making Python objects of their tokens.
+    """
+    order = np.argsort(prompt_of_row, kind="stable")
+    by_prompt = np.split(order, np.flatnonzero(np.diff(prompt_of_row[order])) + 1)
+    done = 0
+    for alone, groups in itertools.groupby(by_prompt, key=lambda group: len(group) == 1):
+        if alone:
+            run = np.concatenate(list(groups))
+            for part in np.split(run, np.flatnonzero(np.diff(run) != 1) + 1):
+                for batch in rows.batches(int(part[0]), int(part[-1]) + 1):
+                    done += len(batch)
+                    yield done, batch
+            continue
+        for group in groups:
+            done += len(group)
+            digest = rows.prompt_digest(int(group[0]))
+            yield done, to_batch((one, digest) for one in join_examples([rows[int(row)] for row in group]))

@@ -58,6 +58,14 @@ def to_batch(examples: Iterable[tuple[Example, bytes]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([_row(*one) for one in examples], example_schema())
 
 
+def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return the rows of batches of `to_batch` as one batch."""
+    import pyarrow as pa
+
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return batch
+
+
 def _row(example: Example, prompt_digest: bytes) -> dict[str, Any]:
     return {
         "prompt_id": example.prompt_id,
@@ -139,6 +147,14 @@ class ExampleFile(Sequence[Example]):
         batch, row = self._locate(index)
         digest: bytes = batch["prompt_digest"][row].as_py()
         return digest
+
+    def batches(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from `start` to `stop` in batches of the file."""
+        while start < stop:
+            batch, row = self._locate(start)
+            part = batch.slice(row, stop - start)
+            yield part
+            start += len(part)
 
     def _locate(self, index: int) -> tuple[pa.RecordBatch, int]:
         at = range(len(self))[index]
