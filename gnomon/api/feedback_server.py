@@ -89,25 +89,35 @@ def serving(
             while not server.started:  # before that, the printed address would be refused
                 check()
                 time.sleep(0.01)
-            _introduce(store, project, host, listener, https=https)
+            if not _introduce(store, project, host, listener, https=https):
+                hint = (
+                    "the administrator's link was printed before; gnomon feedback invite --admin creates another"
+                )
+                console.print(hint, markup=False, highlight=False, soft_wrap=True)
             yield check
         finally:
             server.should_exit = True
             thread.join()
 
 
-def _introduce(store: Store, project: str, host: str, listener: socket.socket, *, https: bool) -> None:
-    """Print the address of a project's pages; if it has no administrator, create one and print their link."""
+def _introduce(store: Store, project: str, host: str, listener: socket.socket, *, https: bool) -> bool:
+    """Print the address of a project's pages; if it has no administrator, create one and print their link.
+
+    Returns:
+        Whether a link was printed.
+    """
     from gnomon.feedback.store.access import Access
 
     listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
     address = "https://YOUR-PROXY" if https else f"http://{listens}"
     console.print(f"[bold]{project}[/bold] at http://{listens}; stop with Ctrl-C", soft_wrap=True)
     access = Access(store)
-    if not access.has_admin(project):
-        token = access.invite(project, "admin", "admin")
-        message = f"your personal link, shown only once: {address}/join/{token}"
-        console.print(message, markup=False, highlight=False, soft_wrap=True)
+    if access.has_admin(project):
+        return False
+    token = access.invite(project, "admin", "admin")
+    message = f"your personal link, shown only once: {address}/join/{token}"
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    return True
 
 
 def _server(store: Store, project: str, *, https: bool) -> uvicorn.Server:

@@ -277,13 +277,13 @@ def import_(
     if ratings:
         bounds = bounds_of(scale) if scale else None
         counts = feedback_import_ratings(store, project, file, prompt=prompt, scale=bounds, **layout)
-        typer.echo(f"{_counted(counts.added, 'judgements')} added, {counts.known} there already")
+        typer.echo(f"{counted(counts.added, 'judgements')} added, {counts.known} there already")
         return
     if judgements:
         if layout["columns"]:
             raise ConfigError("--columns does not apply with --judgements; give a file in a known format.")
         counts = feedback_import_judgements(store, project, file, prompt=prompt, format=layout["format"])
-        typer.echo(f"{_counted(counts.added, 'judgements')} added, {counts.known} there already")
+        typer.echo(f"{counted(counts.added, 'judgements')} added, {counts.known} there already")
         return
     if prompt is not None or layout["format"] or layout["columns"]:
         raise ConfigError(
@@ -535,16 +535,16 @@ def export(
         **selection,
     )
     manifest = feedback_export(store, project, out, spec, format, overwrite=overwrite)
-    rows = ", ".join(_counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
+    rows = ", ".join(counted(n, kind) for kind, n in manifest["rows"].items() if n and kind != "judgements")
     judgements, annotators = (
-        _counted(manifest["judgements"], "judgements"),
-        _counted(len(manifest["annotators"]), "annotators"),
+        counted(manifest["judgements"], "judgements"),
+        counted(len(manifest["annotators"]), "annotators"),
     )
     summary = f"{rows or 'nothing'} from {judgements} of {annotators}"
     typer.echo(f"{summary} in {out} (digest {manifest['digest'][:12]})")
     for reason, n in manifest["left_out"].items():
         if n:
-            typer.echo(f"left out: {_counted(n, left_out_text(reason))}")
+            typer.echo(f"left out: {counted(n, left_out_text(reason))}")
     if manifest["minority_views"]:
         typer.echo(f"minority views: {len(manifest['minority_views'])}, in {out / 'manifest.json'}")
 
@@ -555,7 +555,7 @@ def left_out_text(reason: str) -> str:
     return LEFT_OUT[reason] if name == reason else f"rows dropped by the filter {name}"
 
 
-def _counted(n: int, things: str) -> str:
+def counted(n: int, things: str) -> str:
     """A count with its noun, singular for 1; the first word of `things` is the plural noun."""
     noun, blank, rest = things.partition(" ")
     return f"{n} {noun if n != 1 else noun.removesuffix('s')}{blank}{rest}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback import PORT, Mix, ProjectId, Url, shares_of
+from gnomon.cli.feedback import PORT, Mix, ProjectId, Url, counted, shares_of
 from gnomon.cli.feedback_automation import (
     GENERATION_OPTIONS,
     PROGRAM_OPTIONS,
@@ -155,13 +155,14 @@ def collect(
 
 
 def _print_summary(summary: CollectSummary) -> None:
+    parts = {name: getattr(summary, name) for name in ("prompts", "completions", "items", "judgements")}
     typer.echo(
-        f"{summary.added} valid preferences added in {summary.rounds} rounds: {summary.prompts} prompts, "
-        f"{summary.completions} completions, {summary.items} items, {summary.judgements} judgements"
+        f"{summary.added} valid preferences added in {counted(summary.rounds, 'rounds')}: "
+        + ", ".join(counted(count, name) for name, count in parts.items())
     )
     typer.echo(summary.sentence())
     for reason, count in summary.skipped.items():
-        typer.echo(f"{count} items skipped by {reason}")
+        typer.echo(f"{counted(count, 'items skipped')} by {reason}")
     for source, problem in summary.failures.items():
         typer.echo(f"generator {source} failed: {problem}")
     if summary.advice:

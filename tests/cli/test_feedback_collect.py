@@ -73,7 +73,7 @@ def test_simulated_annotators_judge_a_tiny_model(ask: Ask, here: Path, tiny_mode
     code, out, err = collect(ask, 8, "--prompts", "prompts.jsonl", *line)
     assert code == 0, err
     assert out.splitlines() == [
-        "8 valid preferences added in 1 rounds: 8 prompts, 16 completions, 8 items, 24 judgements",
+        "8 valid preferences added in 1 round: 8 prompts, 16 completions, 8 items, 24 judgements",
         "8 of 8 valid preferences; the target is reached.",
         "next: gnomon feedback export f.db --valid-only --out FOLDER",
     ]
@@ -126,7 +126,7 @@ def test_a_budget_that_is_spent(ask: Ask, here: Path, server: ChatServer) -> Non
     line = ["--from", f"{server.url}#m", "--annotator", "rule:longer", "--max-judgements", 6]
     code, out, err = collect(ask, 30, "--prompts", "prompts.jsonl", *line)
     assert code == 1, err
-    assert "6 of 30 valid preferences; the budget of judgements is spent; 24 are missing" in out
+    assert "6 of 30 valid preferences; the budget of judgements is spent; missing: 24;" in out
     assert "advice: raise --max-judgements" in out
     assert count("SELECT count(*) FROM judgements") == 6
     assert collect(ask, 30, *line)[0] == 1
@@ -204,7 +204,7 @@ def test_ctrl_c_saves_everything_and_prints_how_to_go_on(ask: Ask, here: Path, s
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert "0 of 20 valid preferences; stopped by the user; 20 are missing" in out
+    assert "0 of 20 valid preferences; stopped by the user; missing: 20;" in out
     (following,) = re.findall(r"go on with: gnomon (.+)", err)
     assert "--until 20" in following
     assert "--max-judgements 100 --max-hours=2" in following

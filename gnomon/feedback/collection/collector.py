@@ -274,9 +274,10 @@ class Collector:
         rate = f", {so_far.preferences / so_far.judged_items:.2f} per item" if so_far.judged_items else ""
         left = self.plan.target.until - state.valid
         time_left = f"; about {format_duration(self._elapsed() / gained * left)} left" if gained > 0 else ""
+        number = f"{prompts} prompt{'s' * (prompts > 1)}"
         _print(
-            f"round {self._rounds + 1}: {prompts} prompts; {state.valid} of {self.plan.target.until} valid "
-            f"preferences{rate}{time_left}"
+            f"round {self._rounds + 1}: {number}; {state.valid} of {self.plan.target.until} valid preferences"
+            f"{rate}{time_left}"
         )
 
     def _judge(self, state: CollectionState) -> CollectionState:

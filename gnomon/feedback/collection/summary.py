@@ -106,8 +106,8 @@ class CollectSummary:
         parts = [f"{self.valid} of {self.until} valid preferences; {ENDINGS[self.outcome]}"]
         if self.missing:
             parts.append(
-                f"{self.missing} are missing, {self.open_items} items are open, {self.disputed_items} wait for a "
-                f"reviewer, {self.unused_prompts} prompts are unused"
+                f"missing: {self.missing}; open items: {self.open_items}; items for a reviewer: "
+                f"{self.disputed_items}; unused prompts: {self.unused_prompts}"
             )
         return "; ".join(parts) + "."
 

@@ -94,8 +94,8 @@ def test_a_yield_of_zero_ends_with_advice(store: Store, tmp_path: Path, choice: 
     assert (summary.outcome, summary.judgements, summary.valid, summary.rounds) == ("no_yield", 20, 0, 1)
     assert summary.advice.startswith(advice)
     assert summary.sentence() == (
-        "0 of 50 valid preferences; the last judged items gave no valid preference; 50 are missing, 0 items are "
-        "open, 0 wait for a reviewer, 40 prompts are unused."
+        "0 of 50 valid preferences; the last judged items gave no valid preference; missing: 50; open items: 0; "
+        "items for a reviewer: 0; unused prompts: 40."
     )
 
 
