@@ -122,7 +122,9 @@ def convert(
     file: File,
     layout: dict[str, Any],
     to: Annotated[str, typer.Option(help="The format to write; gnomon is Gnomon's own.")],
-    out: Annotated[Path, typer.Option("--out", "--output", help="The file to write: JSON lines.")],
+    out: Annotated[
+        Path, typer.Option("--out", "--output", help="The file to write: JSON lines, a list for label-studio.")
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Convert a data file to another format. Rows that are not used go to OUT.rejected.jsonl, with the reason.
@@ -132,6 +134,8 @@ def convert(
       gnomon data convert hh.jsonl.gz --to gnomon --out pairs.jsonl
 
       gnomon data convert pairs.jsonl --to trl --out trl.jsonl
+
+      gnomon data convert pairs.jsonl --to label-studio --out tasks.json
     """
     from gnomon.api.data import data_convert
 

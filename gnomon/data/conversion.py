@@ -75,7 +75,7 @@ def convert_file(
 
     Args:
         path: of the file or folder.
-        out: the file to write, JSON lines.
+        out: the file to write: JSON lines, or what the format is written as.
         to: name of the format to write.
         layout: the layout of the file's rows, where the user gave one.
         overwrite: whether to replace existing files.
@@ -87,8 +87,9 @@ def convert_file(
     recognition = recognize_kind(path, layout=layout)
     kind = recognition.kind
     write, writable_parts = writer_of(to, kind)
-    rejected_file = out.with_name(f"{out.name.removesuffix('.jsonl')}.rejected.jsonl")
-    check_output(out, path, beside=(rejected_file,), overwrite=overwrite)
+    json_list = to != GNOMON and find_format(to).written_as == "json"
+    rejected_file = out.with_name(f"{out.name.removesuffix(out.suffix)}.rejected.jsonl")
+    check_output(out, path, beside=(rejected_file,), overwrite=overwrite, json_list=json_list)
     written, rejected, left_out, keys = 0, Counter[str](), Counter[str](), KeysRead()
     with contextlib.ExitStack() as stack:
         rejects: BinaryIO | None = None
@@ -97,7 +98,8 @@ def convert_file(
             try:
                 if isinstance(record, DataError):
                     raise record
-                _write(file_out, write(record))
+                line = _line(write(record))
+                file_out.write((b"," if written else b"[") + b"\n" + line if json_list else line + b"\n")
                 written += 1
                 if writable_parts is not None:
                     left_out.update(part for part in parts_of(record) if part not in writable_parts)
@@ -105,7 +107,8 @@ def convert_file(
                 reason = str(error).removeprefix(f"{path}, {where}: ")
                 rejected[reason] += 1
                 rejects = rejects or stack.enter_context(atomically(rejected_file))
-                _write(rejects, {"where": where, "reason": reason})
+                rejects.write(_line({"where": where, "reason": reason}) + b"\n")
+        file_out.write(b"\n]\n" if json_list else b"")
         if not written:
             why = rejected.most_common(1)[0][0] if rejected else "it holds no rows"
             raise DataError(f"{path}: no row can be written as {to}; {why}")
@@ -139,5 +142,5 @@ def writer_of(name: str, kind: type) -> tuple[Callable[[Any], dict[str, Any]], S
     return form.write, frozenset(form.keeps(kind))
 
 
-def _write(file: BinaryIO, row: dict[str, Any]) -> None:
-    file.write((json.dumps(to_json(row), ensure_ascii=False) + "\n").encode())
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(to_json(row), ensure_ascii=False).encode()

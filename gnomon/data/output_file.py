@@ -9,23 +9,28 @@ from pathlib import Path
 from gnomon.core.errors import ConfigError
 from gnomon.data.reading.readers import locate
 
-ENDINGS = (".jsonl", ".ndjson")
+LINES = (".jsonl", ".ndjson")
+LIST = (".json",)
 
 
-def check_output(out: Path, source: Path, *, beside: Iterable[Path] = (), overwrite: bool = False) -> None:
-    """Refuse outputs that are no JSON-lines file, that exist, or that would replace the data they are made of.
+def check_output(
+    out: Path, source: Path, *, beside: Iterable[Path] = (), overwrite: bool = False, json_list: bool = False
+) -> None:
+    """Refuse outputs with another ending, that exist, or that would replace the data they are made of.
 
     Args:
         out: the file to write.
         source: the file or folder that is read.
         beside: other files that are written with it.
         overwrite: whether existing files may be replaced.
+        json_list: whether the file is one JSON list, not JSON lines.
 
     Raises:
         ConfigError: an output cannot be used.
     """
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: JSON lines are written; give a name that ends in .jsonl.")
+    endings, content = (LIST, "a JSON list is") if json_list else (LINES, "JSON lines are")
+    if out.suffix.lower() not in endings:
+        raise ConfigError(f"--out {out}: {content} written; give a name that ends in {endings[0]}.")
     read = locate(source)[0]
     for file in (out, *beside):
         if not file.exists():

@@ -7,7 +7,7 @@ other keys and decides nothing that a record's parser decides.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
@@ -50,6 +50,7 @@ class Format:
         title: name in messages, with its article if it needs one.
         kinds: kinds of records that rows can be read as; the first is the default. Empty: any kind.
         writes: kinds of records that can be written in this layout.
+        written_as: container of written rows: JSON lines, or one JSON list.
         general: whether the layout is known by a few common names of columns only; it gives way to a specific
             one that a file has as well.
     """
@@ -58,6 +59,7 @@ class Format:
     title: ClassVar[str]
     kinds: ClassVar[tuple[type, ...]]
     writes: ClassVar[tuple[type, ...]] = ()
+    written_as: ClassVar[Literal["jsonl", "json"]] = "jsonl"
     general: ClassVar[bool] = False
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:

@@ -1,15 +1,17 @@
-"""Label Studio's JSON export: tasks with their data and annotations.
+"""Label Studio's JSON export: tasks with their data and annotations, which it imports as well.
 
 https://labelstud.io/guide/task_format; the tags Pairwise, Choices, Ranker and Rating.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.core.types import Completion, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats._written import check_no_tools, check_plain, final_answer, message_rows
 from gnomon.data.formats.ballots import (
     Ballot,
     JudgedPrompt,
@@ -21,6 +23,7 @@ from gnomon.data.formats.ballots import (
 )
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.formats.judged_answers import finite
+from gnomon.data.formats.record_parts import PROBABILITIES
 from gnomon.data.formats.verdicts import AnswerPair, answer_pair, vote_for_first
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text
@@ -28,6 +31,8 @@ from gnomon.data.reading.row_fields import brief, filled, listed, mapping, requi
 KINDS = {"pairwise": Preference, "choices": Preference, "ranker": Ranking, "rating": RatedText}
 ITEM_TEXTS = ("body", "text", "html", "title")
 UNJUDGED = "nobody has annotated it"
+TASKS = "Label Studio's tasks"
+MOST_VOTES = 20  # annotations that stand for a probability
 
 
 class LabelStudio(JudgedRows, Format):
@@ -36,6 +41,8 @@ class LabelStudio(JudgedRows, Format):
     name = "label-studio"
     title = "a Label Studio export"
     kinds = (Preference, Ranking, RatedText)
+    writes = (Preference, Ranking, RatedText)
+    written_as = "json"
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """`data` and `annotations`, which hold results."""
@@ -69,6 +76,78 @@ class LabelStudio(JudgedRows, Format):
         return JudgedPrompt(
             "" if row.get("id") is None else str(row["id"]), prompt_fields(data), answers, ballots
         )
+
+    def keeps(self, kind: type) -> Collection[str]:
+        """Probabilities, as the votes of several annotations."""
+        return (PROBABILITIES,) if kind is Preference else ()
+
+    def write(self, record: Preference | Ranking | RatedText) -> Row:
+        """Write a task with an annotation for each vote, ranking or rating."""
+        if isinstance(record, Preference):
+            answers = [_text_of(one) for one in (record.chosen, record.rejected)]
+            data = {**_data_of(record.prompt), "answer1": answers[0], "answer2": answers[1]}
+            results = [{"selected": side} for side in _sides(record.probability)]
+            return _task(data, "preference", ["answer1", "answer2"], "pairwise", results)
+        if isinstance(record, Ranking):
+            items = [
+                {"id": str(number), "body": _text_of(one)}
+                for number, one in enumerate(record.completions, start=1)
+            ]
+            order = {"ranker": {"rank": [one["id"] for one in items]}}
+            return _task({**_data_of(record.prompt), "items": items}, "rank", "items", "ranker", [order])
+        data = {**(_data_of(record.prompt) if record.prompt else {}), "response": record.text}
+        ratings = [{"rating": rating} for rating in record.ratings]
+        return {"id": record.id, **_task(data, "rating", "response", "rating", ratings, record.raters)}
+
+
+def _data_of(prompt: Prompt) -> Row:
+    """Return a task's data of a prompt: one text, or messages.
+
+    Raises:
+        DataError: it has something that the page cannot show, such as tools.
+    """
+    check_no_tools(prompt, TASKS)
+    for turn in prompt.messages:
+        check_plain(turn, TASKS)
+    (first, *others) = prompt.messages
+    if first.role == "user" and not others and not first.content.startswith("\n\nHuman:"):
+        return {"prompt": first.content}
+    return {"messages": message_rows(prompt.messages)}
+
+
+def _text_of(completion: Completion) -> str:
+    answer = final_answer(completion, TASKS)
+    check_plain(answer, TASKS)
+    return answer.content
+
+
+def _sides(probability: float) -> list[str]:
+    """Return the fewest votes whose share for the first answer is a probability.
+
+    Raises:
+        DataError: there are none of at most `MOST_VOTES`.
+    """
+    share = Fraction(probability).limit_denominator(MOST_VOTES)
+    if abs(share - probability) > 1e-6:
+        raise DataError(f"{TASKS} have votes, and no {MOST_VOTES} votes have a share of {probability:g}")
+    return ["left"] * share.numerator + ["right"] * (share.denominator - share.numerator)
+
+
+def _task(
+    data: Row,
+    question: str,
+    to_name: str | list[str],
+    kind: str,
+    values: Sequence[Row],
+    annotators: Sequence[str] = (),
+) -> Row:
+    """Return a task; the annotations are those of whoever imports it, unless the annotators are known."""
+    people = [{"completed_by": {"email": name}} if name else {} for name in annotators] or [{} for _ in values]
+    results = [{"from_name": question, "to_name": to_name, "type": kind, "value": value} for value in values]
+    return {
+        "data": data,
+        "annotations": [{**person, "result": [result]} for person, result in zip(people, results, strict=True)],
+    }
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
+from gnomon.core.types import (
+    Completion,
+    Demonstration,
+    Label,
+    Message,
+    Preference,
+    Prompt,
+    Ranking,
+    RatedText,
+)
 from gnomon.data.reading.messages import context_fingerprint, fingerprint
 from gnomon.data.reading.row_fields import name_of
 
@@ -21,13 +30,15 @@ WEIGHTS = "weights"
 STRENGTH = frozenset({MARGINS, PROBABILITIES, WEIGHTS})
 
 
-def parts_of(record: Demonstration | Label | Preference | Prompt) -> list[str]:
+def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | RatedText) -> list[str]:
     """Return which of these parts a record has; ids that were computed and values by default are none.
 
     Args:
         record: a record of a kind that some layout of another tool holds.
     """
     prompt = record if isinstance(record, Prompt) else record.prompt
+    if prompt is None:
+        return []
     completions = _completions(record)
     turns = [*prompt.messages, *(turn for one in completions for turn in one.turns or ())]
     present = {
@@ -47,7 +58,9 @@ def parts_of(record: Demonstration | Label | Preference | Prompt) -> list[str]:
 def _completions(record: Any) -> tuple[Completion, ...]:
     if isinstance(record, Preference):
         return record.chosen, record.rejected
-    return () if isinstance(record, Prompt) else (record.completion,)
+    if isinstance(record, Ranking):
+        return record.completions
+    return () if isinstance(record, Prompt | RatedText) else (record.completion,)
 
 
 def _computed_id(completion: Completion) -> str:

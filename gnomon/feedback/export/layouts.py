@@ -18,9 +18,10 @@ RECORDS: dict[RowKind, type] = {
 
 
 def layouts() -> list[str]:
-    """Return the names of the layouts that exported rows can be written in."""
+    """Return the names of the layouts that exported rows can be written in, as JSON lines."""
     exported = set(RECORDS.values())
-    return [name for name, form in all_formats().items() if exported & set(form.writes)]
+    lines = {name: form for name, form in all_formats().items() if form.written_as == "jsonl"}
+    return [name for name, form in lines.items() if exported & set(form.writes)]
 
 
 def kinds_of_layout(layout: str, possible: Sequence[RowKind], wanted: Sequence[str]) -> tuple[str, ...]:

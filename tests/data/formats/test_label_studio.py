@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnomon.core.errors import DataError
+from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.data.conversion import Conversion, convert_file
 from gnomon.data.inspection import inspect
 from gnomon.data.records import read_records
 
@@ -127,3 +129,92 @@ def test_left_is_the_first_answer_of_the_page(tmp_path: Path, shown: list[str] |
     file.write_text(json.dumps([task]), encoding="utf-8")
     (record,) = inspect(file).records
     assert record.chosen.text == chosen
+
+
+PAIRS: list[dict[str, Any]] = [
+    {"prompt": "Name a film.", "chosen": "Ran.", "rejected": "No."},
+    {"prompt": "选一部电影", "chosen": "花样年华", "rejected": "不", "probability": 0.75, "margin": 2.0},
+    {
+        "prompt": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "c"},
+        ],
+        "chosen": "x",
+        "rejected": "y",
+        "probability": 0.5,
+    },
+    {"prompt": "\n\nHuman: is a text", "chosen": "x", "rejected": "y"},
+]
+
+
+def converted(folder: Path, *rows: dict[str, Any]) -> tuple[Conversion, Path]:
+    source, out = folder / "rows.jsonl", folder / "tasks.json"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return convert_file(source, out, "label-studio", overwrite=True), out
+
+
+def test_written_pairs_are_tasks_with_a_vote_an_annotation_and_are_read_back(tmp_path: Path) -> None:
+    """Three votes of four are 0.75, one of two is a tie; the margin is counted as left out."""
+    conversion, out = converted(tmp_path, *PAIRS)
+    tasks = json.loads(out.read_text(encoding="utf-8"))
+    assert [[note["result"][0]["value"]["selected"] for note in task["annotations"]] for task in tasks] == [
+        ["left"],
+        ["left", "left", "left", "right"],
+        ["left", "right"],
+        ["left"],
+    ]
+    assert tasks[0]["data"] == {"prompt": "Name a film.", "answer1": "Ran.", "answer2": "No."}
+    assert conversion.left_out == {"margins": 1}
+    before = read_records(Preference, tmp_path / "rows.jsonl")
+    after = read_records(Preference, out)
+    assert [replace(one, margin=0.0) for one in after] == [replace(one, margin=0.0) for one in before]
+
+
+def test_written_rankings_and_ratings_are_read_back(tmp_path: Path) -> None:
+    rankings = [{"prompt": "q", "completions": ["a", "b", "c"]}, {"prompt": "r", "completions": ["x", "y"]}]
+    _, out = converted(tmp_path, *rankings)
+    assert read_records(Ranking, out) == read_records(Ranking, tmp_path / "rows.jsonl")
+    ratings = [
+        {"id": "7", "text": "t", "prompt": "q", "ratings": [1, 4.5], "raters": ["a@b.c", "d@e.f"]},
+        {"id": "8", "text": "u", "ratings": [3]},
+    ]
+    _, out = converted(tmp_path, *ratings)
+    (first, second) = read_records(RatedText, out)
+    assert [(r.id, r.text, r.ratings, r.raters) for r in (first, second)] == [
+        ("7", "t", (1, 4.5), ("a@b.c", "d@e.f")),
+        ("8", "u", (3,), ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b", "probability": 0.777},
+            "Label Studio's tasks have votes, and no 20 votes have a share of 0.777",
+        ),
+        (
+            {"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "reasoning_content": "h"}],
+             "rejected": "b"},
+            "Label Studio's tasks have no place for reasoning_content, which a turn has",
+        ),
+        (
+            {"prompt": "q", "tools": [{"type": "function", "function": {"name": "f"}}], "chosen": "a",
+             "rejected": "b"},
+            "Label Studio's tasks have no place for tools, which the prompt has",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_task_has_no_place_for_is_refused(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    conversion, _ = converted(tmp_path, PAIRS[0], row)
+    assert (conversion.written, list(conversion.rejected)) == (1, [reason])
+
+
+def test_tasks_are_one_json_list(tmp_path: Path) -> None:
+    converted(tmp_path, *PAIRS)
+    with pytest.raises(ConfigError, match=r"a JSON list is written; give a name that ends in \.json\."):
+        convert_file(tmp_path / "rows.jsonl", tmp_path / "tasks.jsonl", "label-studio")
+    with pytest.raises(ConfigError, match=r"JSON lines are written; give a name that ends in \.jsonl\."):
+        convert_file(tmp_path / "rows.jsonl", tmp_path / "rows.json", "trl")
