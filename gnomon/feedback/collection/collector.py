@@ -87,7 +87,7 @@ class Collector:
         self._rounds = self._prompts = self._completions = self._items = 0
         self._tried: set[str] = set()
         self._without_items = 0  # prompts in a row that made no item
-        self._exhausted = self._programs_idle = False
+        self._exhausted = self._programs_idle = self._failed_now = False
         self._failed: Counter[str] = Counter()
         self._failures: dict[str, str] = {}
         self._dismissal = ""  # why the annotators agree too little
@@ -207,6 +207,7 @@ class Collector:
                 return None
             return "no_generators" if self.plan.sources and not sources else "no_prompts"
         self._announce(state, len(prompts))
+        self._failed_now = False
         if sources and not self._generate(prompts, sources):
             return None
         return self._add_items(prompts)
@@ -237,7 +238,7 @@ class Collector:
                 progress=bar,
                 failures=failures,
             )
-        self._completions += result.added
+        self._completions, self._failed_now = self._completions + result.added, bool(failures)
         for index, source in enumerate(sources):
             self._failed[source] = self._failed[source] + 1 if index in failures else 0
             if index in failures:
@@ -261,10 +262,16 @@ class Collector:
             random_share=plan.random_share,
         ).added
         after = self.store.item_counts(self.project)
-        filled = sum(after.get(name, 0) > before.get(name, 0) for name in ids)
-        self._tried.update(ids)
-        self._rounds, self._prompts, self._items = self._rounds + 1, self._prompts + filled, self._items + added
-        self._without_items = 0 if added else self._without_items + len(prompts)
+        filled = [name for name in ids if after.get(name, 0) > before.get(name, 0)]
+        # A prompt without an item is tried again if a generator failed.
+        empty = [] if self._failed_now else [name for name in ids if name not in filled]
+        self._tried.update(filled, empty)
+        self._rounds, self._prompts, self._items = (
+            self._rounds + 1,
+            self._prompts + len(filled),
+            self._items + added,
+        )
+        self._without_items = 0 if added else self._without_items + len(empty)
         self._programs_idle = False
         return "no_items" if self._without_items >= PATIENCE else None
 
@@ -335,6 +342,8 @@ class Collector:
             return yield_advice(self._gain.left_out, left_out)
         if outcome == "low_agreement":
             return self._dismissal
+        if outcome == "no_items" and self._failures:
+            return ADVICE["no_generators"]
         return ADVICE.get(outcome, "")
 
 

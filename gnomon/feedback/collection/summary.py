@@ -35,7 +35,7 @@ ADVICE: dict[Outcome, str] = {
     "max_hours": "raise --max-hours",
     "no_prompts": "add prompts with --prompts FILE, or models with --from and other completions with --seed",
     "no_items": "completions of a prompt are too alike: add a model with --from, or raise --temperature",
-    "no_generators": "correct the sources of --from",
+    "no_generators": "correct the sources of --from that failed",
     "too_few_annotators": "add programs with --annotator or --replicas, activate paused ones with set-annotator, "
     "or let people judge too with --serve",
 }

@@ -14,12 +14,14 @@ from tiny import prompts_of
 
 from gnomon.core.errors import DataError, RunError
 from gnomon.core.types import Completion
-from gnomon.feedback.annotators.programmatic import register
+from gnomon.feedback.annotators.programmatic import ProgramJudgement, register
 from gnomon.feedback.collection.state import read_state
 from gnomon.feedback.export.exporter import ExportSpec
+from gnomon.feedback.generation.requests import GenerationSettings
 from gnomon.feedback.store.ingest import add_completions, add_items, add_prompts
-from gnomon.feedback.store.store import BankPrompt, Store
-from gnomon.feedback.tasks.queue import NewJudgement, Queue
+from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.task_types import Setup
+from gnomon.feedback.tasks.queue import AnnotationTask, NewJudgement, Queue
 
 
 @pytest.fixture
@@ -192,6 +194,63 @@ def test_a_generator_that_fails_leaves_the_work_to_the_others(store: Store, tmp_
         {"broken": "broken cannot be reached; try again later."},
     )
     assert (summary.rounds, summary.items, broken.calls) == (4, 40, 3)
+
+
+def test_prompts_are_tried_again_if_a_generator_failed(store: Store, tmp_path: Path) -> None:
+    """One completion of each of two models: while one fails there are no pairs, and no prompt is used up."""
+    make_project(store, 10)
+    first, second = Writer("first"), Writer("second", fails=True)
+    generation = GenerationSettings(count=1)
+    second.text_of = lambda request: noise(request.prompt.id, 2, length=60)
+
+    def recovers(request: Any) -> str:
+        second.fails = False
+        return noise(request.prompt.id, length=20)
+
+    first.text_of = recovers
+    programs = [Chooser("a")]
+    summary = collector(
+        store, tmp_path, 10, writers=[second, first], programs=programs, generation=generation
+    ).run()
+    assert (summary.outcome, summary.valid, summary.rounds) == ("reached", 10, 2)
+    assert list(summary.failures) == ["second"]
+
+
+def test_one_completion_a_prompt_is_no_pair(store: Store, tmp_path: Path) -> None:
+    make_project(store, 60)
+    writers, generation = [Writer("w"), Writer("gone", fails=True)], GenerationSettings(count=1)
+    summary = collector(
+        store, tmp_path, 40, writers=writers, programs=[Chooser("a")], generation=generation
+    ).run()
+    assert (summary.outcome, summary.items) == ("no_items", 0)
+    assert summary.advice == "correct the sources of --from that failed"
+
+
+class Scorer:
+    """A program that ranks by length, and gives the score 5 to long texts and 1 to others."""
+
+    name, kind, identity = "scorer", "rule", {"name": "scorer"}
+
+    def judge(self, task: AnnotationTask, setup: Setup, number: int) -> ProgramJudgement:
+        lengths = [len(one.text) for one in task.completions]
+        if task.kind == "ranking":
+            return ProgramJudgement({"order": sorted(range(len(lengths)), key=lambda index: -lengths[index])})
+        return ProgramJudgement({"scores": [{"overall": 5 if length > 30 else 1} for length in lengths]})
+
+
+@pytest.mark.parametrize(
+    ("task", "items", "valid"), [("ranking", 2, 12), ("likert", 8, 8)], ids=["ranking", "likert"]
+)
+def test_other_tasks_give_preferences_too(
+    store: Store, tmp_path: Path, task: str, items: int, valid: int
+) -> None:
+    """Two prompts with four completions, two of them long: a ranking gives six preferences, scores give four."""
+    store.add_project(Project("p", "Better?", task, 1, 1, settings={"gold_rate": 0}))
+    add_prompts(store, "p", [BankPrompt(one) for one in prompts_of(*map(noise, range(2)))])
+    generation = GenerationSettings(count=4, temperatures=(0.5, 1.0))
+    writer = Writer("w", lambda request: noise(request.seed, length=20 if request.temperature < 1 else 60))
+    summary = collector(store, tmp_path, 99, writers=[writer], programs=[Scorer()], generation=generation).run()
+    assert (summary.outcome, summary.items, summary.valid) == ("no_prompts", items, valid)
 
 
 def test_without_a_generator_that_works_the_collection_ends(store: Store, tmp_path: Path) -> None:
