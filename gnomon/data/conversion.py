@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.storage.files import atomically, to_json
 from gnomon.core.types import RatedText
-from gnomon.data.formats.misspellings import hint
+from gnomon.data.formats.common.misspellings import hint
+from gnomon.data.formats.common.record_parts import parts_of
 from gnomon.data.formats.own_layout import GNOMON
-from gnomon.data.formats.record_parts import parts_of
 from gnomon.data.formats.registry import OWN, RowLayout, all_formats, find_format
 from gnomon.data.output_file import check_output
 from gnomon.data.reading.counting import counted, verb

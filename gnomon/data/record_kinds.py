@@ -11,8 +11,8 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.common.misspellings import is_misspelling
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.misspellings import is_misspelling
 from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.proposal import answer_columns, as_options, propose_columns
 from gnomon.data.formats.ranked_lists import LISTS

@@ -10,7 +10,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats._conversations import is_answer_list, is_messages
+from gnomon.data.formats.common.conversations import is_answer_list, is_messages
 from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value, source_column
 from gnomon.data.formats.prompt_response import QUESTIONS, question_key
 from gnomon.data.reading.readers import Row

@@ -10,9 +10,9 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
+from gnomon.data.formats.common.judged_answers import preference
+from gnomon.data.formats.common.verdicts import side_of_model
 from gnomon.data.formats.contract import Format, UnusedRow, has_value
-from gnomon.data.formats.judged_answers import preference
-from gnomon.data.formats.verdicts import side_of_model
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, truth

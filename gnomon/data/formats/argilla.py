@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
-from gnomon.data.formats.ballots import (
+from gnomon.data.formats.common.ballots import (
     Ballot,
     JudgedPrompt,
     JudgedRows,
@@ -20,9 +20,9 @@ from gnomon.data.formats.ballots import (
     ranked_ballot,
     single_answer,
 )
+from gnomon.data.formats.common.judged_answers import finite
+from gnomon.data.formats.common.verdicts import answer_pair, vote_for_first
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import finite
-from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required

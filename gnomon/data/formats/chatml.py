@@ -12,9 +12,9 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
-from gnomon.data.formats._conversations import Messages, answered, is_messages, most
+from gnomon.data.formats.common.conversations import Messages, answered, is_messages, most
+from gnomon.data.formats.common.verdicts import answer_pair
 from gnomon.data.formats.contract import Format, UnusedRow, carried, has_value, source_column
-from gnomon.data.formats.verdicts import answer_pair
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, required, text
 

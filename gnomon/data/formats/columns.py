@@ -19,8 +19,8 @@ import yaml
 from gnomon.core.config import read_yaml
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.yaml_text import YAML_VALUE_ERRORS, load_yaml
+from gnomon.data.formats.common.misspellings import hint
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.misspellings import hint
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief
 

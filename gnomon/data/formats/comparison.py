@@ -8,10 +8,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats.ballots import JudgedPrompt, JudgedRows, pair_ballot, task_id
+from gnomon.data.formats.common.ballots import JudgedPrompt, JudgedRows, pair_ballot, task_id
+from gnomon.data.formats.common.question_columns import RATERS, answer_cell, has_question, question_of
+from gnomon.data.formats.common.verdicts import answer_pair, vote_for_first
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.question_columns import RATERS, answer_cell, has_question, question_of
-from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import filled
 

@@ -117,7 +117,7 @@ class Format:
             yield from ((where, own) for own in converted)
 
     def keeps(self, kind: type) -> Collection[str]:
-        """Return the parts of `formats.record_parts` that written rows of a kind have.
+        """Return the parts of `formats.common.record_parts` that written rows of a kind have.
 
         A conversion counts the records that lose another one. What changes the meaning of a record is refused by
         `write` instead.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, RatedText
+from gnomon.data.formats.common.judged_answers import SAME, preference, share_of
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
-from gnomon.data.formats.judged_answers import SAME, preference, share_of
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import listed, mapping, number, required, text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Preference
-from gnomon.data.formats._written import check_no_tools, check_plain, check_preferred
+from gnomon.data.formats.common.writing import check_no_tools, check_plain, check_preferred
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import required, text

@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
-from gnomon.data.formats._conversations import most
+from gnomon.data.formats.common.conversations import most
 from gnomon.data.formats.contract import Format, UnusedRow, carried
 from gnomon.data.formats.hh import START, is_open_transcript, is_transcript, turns_of
 from gnomon.data.formats.prompt_response import answer_key

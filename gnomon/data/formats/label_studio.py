@@ -11,8 +11,7 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Preference, Prompt, Ranking, RatedText
-from gnomon.data.formats._written import check_no_tools, check_plain, final_answer, message_rows
-from gnomon.data.formats.ballots import (
+from gnomon.data.formats.common.ballots import (
     Ballot,
     JudgedPrompt,
     JudgedRows,
@@ -21,10 +20,11 @@ from gnomon.data.formats.ballots import (
     ranked_ballot,
     single_answer,
 )
+from gnomon.data.formats.common.judged_answers import finite
+from gnomon.data.formats.common.record_parts import PROBABILITIES
+from gnomon.data.formats.common.verdicts import AnswerPair, answer_pair, vote_for_first
+from gnomon.data.formats.common.writing import check_no_tools, check_plain, final_answer, message_rows
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import finite
-from gnomon.data.formats.record_parts import PROBABILITIES
-from gnomon.data.formats.verdicts import AnswerPair, answer_pair, vote_for_first
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
-from gnomon.data.formats.ballots import Ballot, JudgedPrompt, ScannedPrompt
+from gnomon.data.formats.common.ballots import Ballot, JudgedPrompt, ScannedPrompt
+from gnomon.data.formats.common.question_columns import RATINGS
+from gnomon.data.formats.common.verdicts import answer_pair, known_vote
 from gnomon.data.formats.comparison import VERDICTS
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.label_studio import KINDS, UNJUDGED, LabelStudio
-from gnomon.data.formats.question_columns import RATINGS
-from gnomon.data.formats.verdicts import answer_pair, known_vote
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import filled, with_cells
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Message, Preference
-from gnomon.data.formats._conversations import Messages, is_messages, most
-from gnomon.data.formats._written import conversation_of, final_answer, strength, tools_column
 from gnomon.data.formats.alpaca import INPUTS, instruction_with_input
+from gnomon.data.formats.common.conversations import Messages, is_messages, most
+from gnomon.data.formats.common.record_parts import STRENGTH
+from gnomon.data.formats.common.writing import conversation_of, final_answer, strength, tools_column
 from gnomon.data.formats.contract import Format, carried, has_value
-from gnomon.data.formats.record_parts import STRENGTH
 from gnomon.data.formats.sharegpt import has_turns, message_of, turns_of, written_turns
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required

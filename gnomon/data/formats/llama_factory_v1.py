@@ -14,10 +14,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message, Preference
-from gnomon.data.formats._conversations import Messages, answered, is_messages, most
-from gnomon.data.formats._written import strength, turns_of_completion
+from gnomon.data.formats.common.conversations import Messages, answered, is_messages, most
+from gnomon.data.formats.common.record_parts import CALL_IDS, RESULT_NAMES, STRENGTH
+from gnomon.data.formats.common.writing import strength, turns_of_completion
 from gnomon.data.formats.contract import Format, UnusedRow, carried
-from gnomon.data.formats.record_parts import CALL_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.formats.sharegpt import calls_of
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row

@@ -13,10 +13,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Preference, Prompt
-from gnomon.data.formats._conversations import answered, is_messages, most
-from gnomon.data.formats._written import check_no_tools, message_rows, strength, turns_of_completion
+from gnomon.data.formats.common.conversations import answered, is_messages, most
+from gnomon.data.formats.common.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
+from gnomon.data.formats.common.writing import check_no_tools, message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried, has_value, source_column
-from gnomon.data.formats.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required
 

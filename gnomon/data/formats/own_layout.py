@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.types import Demonstration, Prompt
+from gnomon.data.formats.common.question_columns import rating_column
 from gnomon.data.formats.contract import Format, has_value
-from gnomon.data.formats.question_columns import rating_column
 from gnomon.data.reading.row_fields import filled
 
 OWN_TITLE = "Gnomon's own layout"

@@ -12,8 +12,8 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label, Preference
+from gnomon.data.formats.common.judged_answers import preference, share_of
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import preference, share_of
 from gnomon.data.formats.stepwise import SEPARATOR
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required, text

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
-from gnomon.data.formats._conversations import is_answer_list, most
+from gnomon.data.formats.common.conversations import is_answer_list, most
 from gnomon.data.formats.contract import Format, carried, only_column, source_column
 from gnomon.data.formats.hh import is_open_transcript
 from gnomon.data.reading.readers import Row

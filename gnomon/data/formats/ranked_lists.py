@@ -10,9 +10,9 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
+from gnomon.data.formats.common.judged_answers import ScoredAnswer, finite, preferences, ranking
+from gnomon.data.formats.common.question_columns import has_question, question_of
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.judged_answers import ScoredAnswer, finite, preferences, ranking
-from gnomon.data.formats.question_columns import has_question, question_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import listed, mapping, required
 

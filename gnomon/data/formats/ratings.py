@@ -7,9 +7,15 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label, RatedText
+from gnomon.data.formats.common.judged_answers import finite
+from gnomon.data.formats.common.question_columns import (
+    RATERS,
+    answer_column,
+    has_question,
+    question_of,
+    rating_column,
+)
 from gnomon.data.formats.contract import Format, UnusedRow, has_value
-from gnomon.data.formats.judged_answers import finite
-from gnomon.data.formats.question_columns import RATERS, answer_column, has_question, question_of, rating_column
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, text

@@ -15,18 +15,11 @@ from typing import Any
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.data import formats
 from gnomon.data.formats.columns import Columns
+from gnomon.data.formats.common.misspellings import hint
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.misspellings import hint
 from gnomon.data.formats.own_layout import GNOMON, OwnAnswers, OwnPrompts
 
-NO_FORMATS = (
-    "contract",
-    "registry",
-    "columns",
-    "proposal",
-    "own_layout",
-    "record_parts",
-)  # files of this folder that hold none
+NO_FORMATS = ("contract", "registry", "columns", "proposal", "own_layout")  # files of this folder that hold none
 
 SYNONYMS = {  # names that data sets and other tools have for a format
     "open-assistant": "oasst", "openassistant": "oasst", "oasst1": "oasst", "oasst2": "oasst", "hh-rlhf": "hh",
@@ -94,7 +87,7 @@ def all_formats() -> dict[str, Format]:
     """Every format by name: the files of this folder."""
     known: dict[str, Format] = {}
     for info in pkgutil.iter_modules(formats.__path__):
-        if info.name in NO_FORMATS or info.name.startswith("_"):
+        if info.name in NO_FORMATS or info.ispkg:
             continue
         module = importlib.import_module(f"{formats.__name__}.{info.name}")
         own = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__]

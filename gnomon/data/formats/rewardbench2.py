@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gnomon.core.types import Preference
+from gnomon.data.formats.common.judged_answers import SAME, preference
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import SAME, preference
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import listed, required, text
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label, Preference
+from gnomon.data.formats.common.judged_answers import preference
 from gnomon.data.formats.contract import Format
-from gnomon.data.formats.judged_answers import preference
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, required, text, truth
 

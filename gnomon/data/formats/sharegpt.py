@@ -12,10 +12,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message
-from gnomon.data.formats._conversations import answered
-from gnomon.data.formats._written import check_plain, conversation_of, strength, tools_column
+from gnomon.data.formats.common.conversations import answered
+from gnomon.data.formats.common.record_parts import STRENGTH
+from gnomon.data.formats.common.writing import check_plain, conversation_of, strength, tools_column
 from gnomon.data.formats.contract import Format, carried, has_value
-from gnomon.data.formats.record_parts import STRENGTH
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, listed, mapping, required
 

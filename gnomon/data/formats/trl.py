@@ -11,10 +11,10 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
-from gnomon.data.formats._conversations import most
-from gnomon.data.formats._written import message_rows, strength, turns_of_completion
+from gnomon.data.formats.common.conversations import most
+from gnomon.data.formats.common.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
+from gnomon.data.formats.common.writing import message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried
-from gnomon.data.formats.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
 from gnomon.data.reading.messages import context_row
 from gnomon.data.reading.readers import Row
 

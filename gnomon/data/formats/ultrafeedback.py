@@ -10,8 +10,15 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.data.formats.common.judged_answers import (
+    ScoredAnswer,
+    finite,
+    preference,
+    preferences,
+    ranking,
+    share_of,
+)
 from gnomon.data.formats.contract import Format, UnusedRow
-from gnomon.data.formats.judged_answers import ScoredAnswer, finite, preference, preferences, ranking, share_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import listed, mapping, required, text
 

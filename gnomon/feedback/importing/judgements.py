@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Preference, Prompt, Ranking
-from gnomon.data.formats.ballots import AnnotatedFormat, Ballot, JudgedPrompt
+from gnomon.data.formats.common.ballots import AnnotatedFormat, Ballot, JudgedPrompt
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.conversations import completion_of, row_prompt

@@ -11,8 +11,8 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
+from gnomon.data.formats.common.verdicts import answer_pair, vote_for_first
 from gnomon.data.formats.registry import RowLayout
-from gnomon.data.formats.verdicts import answer_pair, vote_for_first
 from gnomon.data.inspection import inspect
 from gnomon.data.records import read_records
 

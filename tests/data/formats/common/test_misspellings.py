@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gnomon.data.formats.misspellings import hint, is_misspelling
+from gnomon.data.formats.common.misspellings import hint, is_misspelling
 
 
 @pytest.mark.parametrize(

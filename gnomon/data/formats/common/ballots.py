@@ -13,9 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.data.formats.common.judged_answers import SAME, ScoredAnswer, preference, ranking
+from gnomon.data.formats.common.question_columns import QUESTIONS, answer_column, has_question, question_of
 from gnomon.data.formats.contract import UnusedRow
-from gnomon.data.formats.judged_answers import SAME, ScoredAnswer, preference, ranking
-from gnomon.data.formats.question_columns import QUESTIONS, answer_column, has_question, question_of
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import text
 

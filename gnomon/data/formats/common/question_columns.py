@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.data.formats._conversations import is_messages
+from gnomon.data.formats.common.conversations import is_messages
 from gnomon.data.formats.hh import turns_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required, text

@@ -1,0 +1,1 @@
+"""Parts that several formats share: prompts and answers, votes, verdicts, written rows."""
