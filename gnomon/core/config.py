@@ -118,6 +118,9 @@ def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | Non
     return f"did you mean '{match[0]}'?" if match else f"known: {', '.join(options)}."
 
 
+NO_MAPPING = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")  # pydantic's types of errors
+
+
 def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     """Check `content` against a settings class or dataclass.
 
@@ -143,6 +146,10 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             hint = did_you_mean(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]), KEYS)
             raise ConfigError(f"{where}: unknown key '{path}'; {hint}") from None
+        if first["type"] in NO_MAPPING and (key := _example_key(_nested_kind(kind, first["loc"]))):
+            raise ConfigError(
+                f"{where}: {path} has settings of its own; write {first['loc'][-1]}: {{{key}: …}}."
+            ) from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigError(f"{where}: {path or 'value'}: {message[:1].lower() + message[1:]}.") from None
 
@@ -179,6 +186,18 @@ def _field_names(kind: Any) -> list[str]:
 
 
 def _nested_names(kind: Any, path: Sequence[int | str]) -> list[str]:
+    return _field_names(_nested_kind(kind, path))
+
+
+def _example_key(kind: Any) -> str | None:
+    """A key of a settings class, one without a default if there is any; `None` for other classes."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return None
+    required = [name for name, field in kind.model_fields.items() if field.is_required()]
+    return next(iter([*required, *kind.model_fields]), None)
+
+
+def _nested_kind(kind: Any, path: Sequence[int | str]) -> Any:
     for part in path:
         if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
             kind = kind.model_fields[str(part)].annotation
@@ -186,4 +205,4 @@ def _nested_names(kind: Any, path: Sequence[int | str]) -> list[str]:
                 a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
             ]
             kind = choices[0] if choices else kind
-    return _field_names(kind)
+    return kind

@@ -65,7 +65,7 @@ def test_defaults_and_nested_values() -> None:
         ({"steps": 1, "rate": float("inf")}, "here: rate: input should be a finite number."),
         (
             {"steps": 1, "inner": 3},
-            "here: inner: input should be a valid dictionary or instance of Inner.",
+            "here: inner has settings of its own; write inner: {target: …}.",
         ),
         ({1: 2}, "here: unknown key '1'; known: inner, perhaps, rate, steps."),
     ],

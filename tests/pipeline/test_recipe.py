@@ -187,7 +187,7 @@ def test_overrides_of_all_depths(tmp_path: Path) -> None:
         ("model.precision=float16", "model.precision: input should be 'auto', 'float32' or 'bfloat16'"),
         ("language=fr", "language: input should be 'en' or 'zh'"),
         ("seed=first", "seed: input should be a valid integer"),
-        ("model=x", "model: input should be a valid dictionary"),
+        ("model=x", "model has settings of its own; write model: {name: …}."),
         ("training.epochs=0", "training: epochs: must be at least 1e-06 and at most 1e+06, not 0, since"),
     ],
 )

@@ -37,3 +37,17 @@ def test_training_on_disk_is_training_in_memory(
     project.run.rename(project.folder / "second")
     project.go(*BOTH, "judge.training.learning_rate=0.02")
     assert capsys.readouterr().err.count("rows are tokenized already") == 2
+
+
+def test_without_a_cache_the_data_are_held_in_memory(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    project.go()
+    in_memory = project.metrics("judge")
+    project.run.rename(project.folder / "first")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GNOMON_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(encoded_data, "is_large", lambda path: True)
+    project.go()
+    assert project.metrics("judge") == in_memory
+    assert "with room; the data are held in memory" in " ".join(capsys.readouterr().err.split())

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError, RunError
-from gnomon.core.storage.digests import digest_of
+from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.storage.files import read_json, write_json
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.core.storage.sized_cache import remove_least_recent
@@ -33,6 +34,10 @@ from gnomon.data.tokenized.example_file import ExampleFile
 LIMIT = 20 * 1024**3  # bytes of the cache; the least recently used entries are removed first
 _UNUSABLE = (DataError, OSError, ValueError, LookupError, TypeError)  # of an absent, damaged or other file
 ENCODERS = ("transformers", "tokenizers", "jinja2")  # libraries on which the tokens depend
+
+
+class TokenCacheError(RunError):
+    """The cache of tokens cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def tokenize_source(
 
     Raises:
         DataError: a row is damaged, or the source has no records.
-        RunError: the cache cannot be written.
+        TokenCacheError: the cache cannot be written.
     """
     inputs = {
         "source": digest_source(path),
@@ -88,13 +93,14 @@ def tokenize_source(
             counts = encode_source(
                 kind, path, layout, tokenizer, max_tokens=max_tokens, out=out, jobs=jobs, facts=inputs
             )
+            content = digest_file(out)
             out.replace(entry.with_suffix(".arrow"))
         rows = [replace(row, where=row.where.removeprefix(str(path))) for row in counts.rejected]
-        write_json(entry, {"inputs": inputs, "counts": replace(counts, rejected=rows)})
+        write_json(entry, {"inputs": inputs, "digest": content, "counts": replace(counts, rejected=rows)})
     except OSError as error:
-        raise RunError(
-            f"the tokens of {path} cannot be written to {folder} ({error.strerror}); make room there, or set "
-            "GNOMON_CACHE to another folder."
+        raise TokenCacheError(
+            f"the tokens of {path} cannot be written to {folder} ({error.strerror}); set GNOMON_CACHE to a "
+            "folder with room."
         ) from None
     remove_least_recent(_entries(folder), LIMIT, used=entry)
     return TokenizedSource(ExampleFile(entry.with_suffix(".arrow")), counts, cached=False)
@@ -103,17 +109,19 @@ def tokenize_source(
 def _read(entry: Path, inputs: dict[str, Any], path: Path) -> TokenizedSource | None:
     """The entry if it is whole and has these inputs; its rejected rows are positions in the source at `path`."""
     try:
-        content, examples = read_json(entry), ExampleFile(entry.with_suffix(".arrow"))
-        if content["inputs"] != inputs or examples.facts != inputs:
+        content, file = read_json(entry), entry.with_suffix(".arrow")
+        if content["inputs"] != inputs or content["digest"] != digest_file(file):
             return None
+        examples = ExampleFile(file)
         facts, controls = content["counts"], ControlCounts()
         rejected = [RejectedRow(f"{path}{row.pop('where')}", **row) for row in facts["rejected"]]
         controls.plain.update(facts["controls"]["plain"])
         controls.ends = facts["controls"]["ends"]
         counts = SourceCounts(facts["rows"], rejected, controls)
-        os.utime(entry)
     except _UNUSABLE:
         return None
+    with suppress(OSError):  # a cache that can only be read
+        os.utime(entry)
     return TokenizedSource(examples, counts, cached=True)
 
 

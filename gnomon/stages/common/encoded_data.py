@@ -18,7 +18,7 @@ from gnomon.data.pool import is_large
 from gnomon.data.record_kinds import all_refused
 from gnomon.data.records import completions_of, prompt_of_record, scan_records
 from gnomon.data.templates.control_tokens import ControlCounts
-from gnomon.data.tokenized.cache import TokenizedSource, tokenize_source
+from gnomon.data.tokenized.cache import TokenCacheError, TokenizedSource, tokenize_source
 from gnomon.data.tokenized.stored_examples import StoredExamples
 from gnomon.models.roles import Model
 from gnomon.stages.train_settings import TrainSettings
@@ -80,12 +80,14 @@ def _encode_in_memory(
 
 def _encode_to_disk(stage: TrainSettings, work: Workspace, model: Model, folder: Path, limit: int) -> EncodedData:
     consumes = stage.built_algorithm.consumes
-    sources: dict[str, TokenizedSource] = {}
+    sources: dict[str, TokenizedSource] | None = None
     if work.processes.first_on_host:
         sources = _open_sources(stage, work, model, limit)
     work.processes.barrier()
     if not work.processes.first_on_host:  # in the cache by now
         sources = _open_sources(stage, work, model, limit)
+    if sources is None:
+        return _encode_in_memory(stage, work, model, folder, limit)
     rejected: list[RejectedRow] = []
     for source, tokenized in sources.items():
         counts = tokenized.counts
@@ -100,12 +102,21 @@ def _encode_to_disk(stage: TrainSettings, work: Workspace, model: Model, folder:
     return EncodedData(examples, rejected, _prompts(stage, work, consumes))
 
 
-def _open_sources(stage: TrainSettings, work: Workspace, model: Model, limit: int) -> dict[str, TokenizedSource]:
+def _open_sources(
+    stage: TrainSettings, work: Workspace, model: Model, limit: int
+) -> dict[str, TokenizedSource] | None:
+    """The tokenized sources; `None`, with a note, if the cache cannot be written."""
     consumes, layout = stage.built_algorithm.consumes, work.recipe.layout_of
-    return {
-        source: tokenize_source(consumes, work.data_path(source), layout(source), model.tokenizer, limit)
-        for source in stage.data_sources
-    }
+    try:
+        return {
+            source: tokenize_source(consumes, work.data_path(source), layout(source), model.tokenizer, limit)
+            for source in stage.data_sources
+        }
+    except TokenCacheError as error:
+        if work.processes.main:
+            note = f"  {str(error).rstrip('.')}; the data are held in memory"
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        return None
 
 
 def _prompts(stage: TrainSettings, work: Workspace, kind: type[Any]) -> Iterator[Prompt]:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from gnomon.core.errors import DataError, RunError
+from gnomon.core.errors import DataError
 from gnomon.core.storage.digests import digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import ENCODE
@@ -19,7 +20,8 @@ from gnomon.data.formats.registry import OWN
 from gnomon.data.reading.dependencies import tokenizer_digest
 from gnomon.data.records import read_records
 from gnomon.data.tokenized import cache
-from gnomon.data.tokenized.cache import TokenizedSource, tokenize_source
+from gnomon.data.tokenized.cache import TokenCacheError, TokenizedSource, tokenize_source
+from gnomon.data.tokenized.example_file import ExampleFile
 
 LIMIT = 160
 LONG = "so " * 100
@@ -166,7 +168,9 @@ def test_the_same_content_at_another_path_is_found_with_its_own_positions(
     assert [row.where for row in moved.counts.rejected] == [f"{copy_of}, line 3", f"{copy_of}, line 4"]
 
 
-@pytest.mark.parametrize("damage", ["cut short", "gone", "other inputs", "no JSON", "other columns"])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "a changed token", "gone", "other inputs", "no JSON", "other columns"]
+)
 def test_a_damaged_entry_is_made_again(
     damage: str, rows_file: Callable[..., Path], chat_tokenizer: Any, own_cache: Path
 ) -> None:
@@ -176,6 +180,11 @@ def test_a_damaged_entry_is_made_again(
     (arrow,) = own_cache.glob("*.arrow")
     if damage == "cut short":
         arrow.write_bytes(arrow.read_bytes()[:-40])
+    elif damage == "a changed token":
+        content, (ids, *_) = bytearray(arrow.read_bytes()), ExampleFile(arrow)[0].completions
+        at = content.index(np.array(ids, dtype=np.int32).tobytes())
+        content[at : at + 4] = (2**31 - 1).to_bytes(4, "little")
+        arrow.write_bytes(bytes(content))
     elif damage == "gone":
         arrow.unlink()
     elif damage == "other inputs":
@@ -208,12 +217,25 @@ def test_the_least_recently_used_entries_make_room(
     assert last.examples.path.stem == digest_of(last.examples.facts)
 
 
+def test_an_entry_that_can_only_be_read_is_used(
+    rows_file: Callable[..., Path], chat_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rows_file(*ROWS[Preference])
+    tokenize_source(Preference, path, OWN, chat_tokenizer, LIMIT, 1)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.utime", refuse)
+    assert tokenize_source(Preference, path, OWN, chat_tokenizer, LIMIT, 1).cached
+
+
 def test_a_folder_that_cannot_be_written_is_named(
     rows_file: Callable[..., Path], chat_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GNOMON_CACHE", str(tmp_path / "file"))
-    with pytest.raises(RunError, match=r"cannot be written to .*GNOMON_CACHE"):
+    with pytest.raises(TokenCacheError, match=r"cannot be written to .*GNOMON_CACHE"):
         tokenize_source(Preference, rows_file(*ROWS[Preference]), OWN, chat_tokenizer, LIMIT, 1)
 
 
