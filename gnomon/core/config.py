@@ -146,9 +146,9 @@ def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             hint = did_you_mean(str(first["loc"][-1]), _nested_names(kind, first["loc"][:-1]), KEYS)
             raise ConfigError(f"{where}: unknown key '{path}'; {hint}") from None
-        if first["type"] in NO_MAPPING and (key := _example_key(_nested_kind(kind, first["loc"]))):
+        if first["type"] in NO_MAPPING and (name := _example_key(_nested_kind(kind, first["loc"]))):
             raise ConfigError(
-                f"{where}: {path} has settings of its own; write {first['loc'][-1]}: {{{key}: …}}."
+                f"{where}: {path} has settings of its own; write {first['loc'][-1]}: {{{name}: …}}."
             ) from None
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise ConfigError(f"{where}: {path or 'value'}: {message[:1].lower() + message[1:]}.") from None
