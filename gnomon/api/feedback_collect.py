@@ -118,8 +118,11 @@ def feedback_collect(
 
         return open_generator(source, read_keys(keys), **settings)
 
-    for source in plan.sources:
-        open_source(source).close()  # a wrong name is refused before anything is done
+    if plan.sources:
+        from gnomon.feedback.generation.backends import check_generator, read_keys
+
+        for source in plan.sources:  # a wrong name is refused before anything is done
+            check_generator(source, read_keys(keys), **settings)
     texts = GenerationCache(Path(cache) if cache is not None else cache_folder() / "answers")
     with closing(open_store(url)) as store:
         name = project or only_project(store)

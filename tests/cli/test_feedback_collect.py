@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import requests
 from chat_server import Answer, ChatServer, chat, chat_server
+from huggingface_hub import HfApi
 from project import Ran, command, environment, write_rows
 
 from gnomon.core.storage.files import read_json, read_jsonl
@@ -175,6 +176,27 @@ def test_a_mistake_is_one_sentence(ask: Ask, here: Path, line: list[str], messag
     assert message in " ".join(err.split())
     assert "Traceback" not in err
     assert count("SELECT count(*) FROM completions") == 0
+
+
+def test_an_unknown_model_is_refused_before_the_first_round(
+    ask: Ask, here: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, as for a judge that does not exist; also beside a model that works."""
+
+    def unreachable(self: HfApi, name: str, *, timeout: float) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    init(ask)
+    known = ["--from", f"{server.url}#m"]
+    for line in (["--from", "no-such-model"], [*known, "--from", "no-such-model"]):
+        code, out, err = collect(ask, 5, "--prompts", "prompts.jsonl", "--annotator", "rule:longer", *line)
+        assert (code, out) == (2, ""), err
+        assert err.startswith("error: no model folder 'no-such-model', ")
+        assert "round" not in err
+    assert count("SELECT count(*) FROM prompts") == 0
+    judge = collect(ask, 5, *known, "--prompts", "prompts.jsonl", "--annotator", "model:no-such-model")
+    assert judge[::2] == (code, err)
 
 
 def start(*line: object) -> subprocess.Popen[str]:

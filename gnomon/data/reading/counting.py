@@ -14,10 +14,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def verb(count: int, plural: str) -> str:
-    """Return the form of a verb for a count: `is` or `are`, `has` or `have`, `shares` or `share`.
+    """Return the form of a verb for a count: `is` or `are`, `has` or `have`, `does` or `do`, `shares` or `share`.
 
     Args:
         count: the number of things that are the subject.
         plural: the form for several.
     """
-    return plural if count != 1 else {"are": "is", "have": "has"}.get(plural, f"{plural}s")
+    return plural if count != 1 else {"are": "is", "do": "does", "have": "has"}.get(plural, f"{plural}s")

@@ -192,25 +192,31 @@ class Collector:
             if active < state.votes_per_item:
                 return "too_few_annotators"
         sources = [one for one in self.plan.sources if self._failed[one] < MAX_FAILURES]
-        prompts = next_prompts(
-            self.store,
-            self.project,
-            self._size(state),
-            self.plan.mix,
-            generates=bool(sources),
-            tried=self._tried,
-            seed=self.plan.generation.seed,
-        )
+        prompts = self._select(self._size(state), generates=bool(sources))
         if not prompts:
             self._exhausted = True
             if state.open_items and self.tools.people is not None:
                 return None
-            return "no_generators" if self.plan.sources and not sources else "no_prompts"
+            if self.plan.sources:
+                return "no_prompts" if sources else "no_generators"
+            return "no_model" if self._select(1, generates=True) else "no_prompts"
         self._announce(state, len(prompts))
         self._failed_now = False
         if sources and not self._generate(prompts, sources):
             return None
         return self._add_items(prompts)
+
+    def _select(self, count: int, *, generates: bool) -> list[Prompt]:
+        """Choose the prompts of a round, with completions of their own unless some are generated."""
+        return next_prompts(
+            self.store,
+            self.project,
+            count,
+            self.plan.mix,
+            generates=generates,
+            tried=self._tried,
+            seed=self.plan.generation.seed,
+        )
 
     def _size(self, state: CollectionState) -> int:
         budget = self.plan.target.max_judgements

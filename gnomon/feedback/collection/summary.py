@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from gnomon.data.reading.counting import counted
+
 Outcome = Literal[
     "reached",
     "stopped",
     "max_judgements",
     "max_hours",
     "no_prompts",
+    "no_model",
     "no_items",
     "no_yield",
     "no_generators",
@@ -24,6 +27,7 @@ ENDINGS: dict[Outcome, str] = {
     "max_judgements": "the budget of judgements is spent",
     "max_hours": "the time is spent",
     "no_prompts": "no prompt is left",
+    "no_model": "no model is given for the {unused}",
     "no_items": "the completions of the last prompts made no item",
     "no_yield": "the last judged items gave no valid preference",
     "no_generators": "no generator works",
@@ -34,6 +38,7 @@ ADVICE: dict[Outcome, str] = {
     "max_judgements": "raise --max-judgements",
     "max_hours": "raise --max-hours",
     "no_prompts": "add prompts with --prompts FILE, or models with --from and other completions with --seed",
+    "no_model": "add a model with --from",
     "no_items": "completions of a prompt are too alike: add a model with --from, or raise --temperature",
     "no_generators": "correct the sources of --from that failed",
     "too_few_annotators": "add programs with --annotator or --replicas, activate paused ones with set-annotator, "
@@ -103,7 +108,8 @@ class CollectSummary:
 
     def sentence(self) -> str:
         """Return in one sentence why the collection ended, and what remains."""
-        parts = [f"{self.valid} of {self.until} valid preferences; {ENDINGS[self.outcome]}"]
+        ending = ENDINGS[self.outcome].format(unused=counted(self.unused_prompts, "unused prompts"))
+        parts = [f"{self.valid} of {self.until} valid preferences; {ending}"]
         if self.missing:
             parts.append(
                 f"missing: {self.missing}; open items: {self.open_items}; items for a reviewer: "

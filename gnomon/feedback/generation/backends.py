@@ -19,7 +19,7 @@ from gnomon.feedback.generation.generators import (
     settings_of,
 )
 from gnomon.models.engine.device import find_compute
-from gnomon.models.external import check_external_model, digest_model, open_policy
+from gnomon.models.external import check_external_model, digest_model, model_path, open_policy, require_kind
 from gnomon.models.roles import Policy
 from gnomon.rollouts.openai_client import ChatEndpoint, shown, split_address
 from gnomon.rollouts.sampler import NativeSampler
@@ -143,6 +143,23 @@ def open_generator(source: str, keys: Mapping[str, str], **settings: Any) -> Com
         raise ConfigError(f"the environment variable {variable} with the key for {host} is not set; set it.")
     parallel = int(settings.pop("parallel", 4))
     return EndpointGenerator(ChatEndpoint(url, model, key=key, **settings), parallel=parallel)
+
+
+def check_generator(source: str, keys: Mapping[str, str], **settings: Any) -> None:
+    """Refuse a source that can never generate, without loading a model; a name on the hub takes a request.
+
+    Args:
+        source: name of the source, as given by the user.
+        keys: environment variables by host, from `read_keys`.
+        settings: `parallel`, `timeout` and `retries` of an endpoint.
+
+    Raises:
+        ConfigError: an address names no model, or the variable of its key is not set.
+        ModelError: there is no such model, or it is a reward model.
+    """
+    open_generator(source, keys, **settings).close()
+    if "://" not in source:
+        require_kind(model_path(source), "policy")
 
 
 def read_keys(specs: Sequence[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Prompt
+from gnomon.data.reading.counting import counted, verb
 from gnomon.feedback.selection.prompts import apportion
 
 TERMS = 3  # terms in the name of a cluster
@@ -62,9 +63,17 @@ def cluster_domains(
         ConfigError: there are fewer different prompts than clusters, or the prompts have no words.
     """
     texts = ["\n".join(message.content for message in prompt.messages) for prompt in prompts]
-    if len(set(texts)) < (clusters or 2):
-        number = "several" if clusters is None else clusters
-        raise ConfigError(f"{len(set(texts))} different prompts do not make {number} clusters; ask for fewer.")
+    different = len(set(texts))
+    if clusters is None and different < 2:
+        raise ConfigError(
+            f"clusters need at least 2 different prompts, and there {verb(different, 'are')} {different}; "
+            "add others."
+        )
+    if clusters is not None and different < clusters:
+        raise ConfigError(
+            f"{counted(different, 'different prompts')} {verb(different, 'do')} not make {clusters} clusters; "
+            "ask for fewer."
+        )
     labels = np.full(len(texts), -1)
     directions: dict[int, NDArray[np.float64]] = {}
     for members, count, readable in _groups(texts, clusters, embedder):
@@ -173,7 +182,8 @@ def _cluster(features: Any, count: int | None, seed: int) -> NDArray[np.intp]:
         return np.zeros(features.shape[0], dtype=np.intp)
     if (different := _different_rows(features)) < count:
         raise ConfigError(
-            f"{different} prompts with different words do not make {count} clusters; ask for fewer."
+            f"{counted(different, 'prompts')} with different words {verb(different, 'do')} not make {count} "
+            "clusters; ask for fewer."
         )
     labels: NDArray[np.intp] = KMeans(count, n_init=STARTS, random_state=seed).fit_predict(features)
     return labels

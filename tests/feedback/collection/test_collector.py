@@ -134,6 +134,31 @@ def test_prompts_run_out(store: Store, tmp_path: Path) -> None:
     assert "add prompts with --prompts" in summary.advice
 
 
+def test_unused_prompts_need_a_model(store: Store, tmp_path: Path) -> None:
+    """Eight prompts without completions, and no generator; one of them gets two completions of its own."""
+    make_project(store, 8)
+    summary = collector(store, tmp_path, 5, programs=[Chooser("a")]).run()
+    assert (summary.outcome, summary.rounds, summary.advice) == ("no_model", 0, "add a model with --from")
+    assert summary.sentence() == (
+        "0 of 5 valid preferences; no model is given for the 8 unused prompts; missing: 5; open items: 0; "
+        "items for a reviewer: 0; unused prompts: 8."
+    )
+    add_completions(store, "p", [("p0", Completion(n, noise(n, length=k)), {}) for n, k in (("x", 9), ("y", 40))])
+    summary = collector(store, tmp_path, 5, programs=[Chooser("a")]).run()
+    assert (summary.outcome, summary.valid, summary.unused_prompts) == ("no_model", 1, 7)
+    summary = collector(store, tmp_path, 50, writers=[Writer("w")], programs=[Chooser("a")]).run()
+    assert (summary.outcome, summary.valid, summary.unused_prompts) == ("no_prompts", 8, 0)
+
+
+def test_a_model_is_not_missing_where_it_has_nothing_to_complete(store: Store, tmp_path: Path) -> None:
+    """Without a generator: all prompts have items, and a near-duplicate of one is left."""
+    make_project(store, 1)
+    collector(store, tmp_path, 1, writers=[Writer("w")], programs=[Chooser("a")]).run()
+    add_prompts(store, "p", [BankPrompt(one) for one in prompts_of("x", noise(0) + "z")[1:]])
+    summary = collector(store, tmp_path, 5, programs=[Chooser("a")]).run()
+    assert (summary.outcome, summary.unused_prompts) == ("no_prompts", 1)
+
+
 def test_near_duplicates_of_used_prompts_are_not_used(store: Store, tmp_path: Path) -> None:
     """Also of those of an earlier round."""
     make_project(store, 3)

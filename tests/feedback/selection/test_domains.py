@@ -44,11 +44,22 @@ def test_terms_of_any_script() -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "message"), [(("Hi there", "Hi there"), "do not make 2 clusters"), (("1?", "2?"), "have no words")]
+    ("texts", "message"),
+    [
+        (("Hi there", "Hi there"), "1 different prompt does not make 2 clusters; ask for fewer"),
+        (("1?", "2?"), "have no words"),
+    ],
 )
 def test_prompts_that_cannot_be_clustered_are_refused(texts: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         cluster_domains(prompts_of(*texts), 2)
+
+
+@pytest.mark.parametrize("texts", [("Hi there",), ("Hi there", "Hi there")], ids=["one", "equal ones"])
+def test_a_single_prompt_is_refused_without_a_number_that_nobody_gave(texts: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        cluster_domains(prompts_of(*texts))
+    assert str(refusal.value) == "clusters need at least 2 different prompts, and there is 1; add others."
 
 
 class BySubject:
@@ -156,5 +167,5 @@ def test_embeddings_of_texts_without_words_are_named_by_number() -> None:
 
 def test_equal_features_do_not_make_more_clusters() -> None:
     """Three texts of one word each are one point."""
-    with pytest.raises(ConfigError, match="1 prompts with different words do not make 2 clusters"):
+    with pytest.raises(ConfigError, match="1 prompt with different words does not make 2 clusters"):
         cluster_domains(prompts_of("Hello 1", "Hello 2", "Hello 3"), 2)

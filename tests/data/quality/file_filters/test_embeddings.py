@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from quality_rows import cleaned, pair
+from tiny import tiny_network
 
 from gnomon.core.errors import ConfigError
 from gnomon.data.quality.contract import Tools
@@ -40,6 +42,15 @@ def test_rankings_of_several_lengths_are_compared(tmp_path: Path) -> None:
 def test_a_model_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"filters\.embeddings needs a model"):
         cleaned(tmp_path, [pair()], {"embeddings": {"model": "x"}})
+
+
+def test_loading_a_model_draws_nothing(tmp_path: Path, words: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    tiny_network(vocab=len(words)).model.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    capfd.readouterr()
+    embed = load_embedder(str(tmp_path))
+    assert capfd.readouterr() == ("", "")
+    assert embed(["a b", "c"]).shape == (2, 32)
 
 
 @pytest.mark.slow
