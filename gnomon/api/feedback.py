@@ -101,14 +101,18 @@ def feedback_import(url: Name, project: str | None, file: Name, *, bare: bool = 
     """
     from gnomon.data.reading.row_fields import KeysRead
     from gnomon.data.reported_rows import report_keys
-    from gnomon.feedback.importing.items import add_groups, read_groups
+    from gnomon.feedback.importing.items import add_groups, read_groups, report_unused_completions
+    from gnomon.feedback.task_types import DEMONSTRATION
 
     keys = KeysRead()
     with closing(open_store(url)) as store:
         name = project or only_project(store)
-        groups = read_groups(Path(file), store.project(name).task, bare=bare, keys=keys)
+        task = store.project(name).task
+        groups = read_groups(Path(file), task, bare=bare, keys=keys)
         counted = add_groups(store, name, groups, bare=bare)
-    report_keys(Path(file), "prompts and completions", keys)
+    if task == DEMONSTRATION:
+        report_unused_completions(Path(file), keys)
+    report_keys(Path(file), "prompts" if bare or task == DEMONSTRATION else "prompts and completions", keys)
     return counted
 
 

@@ -31,6 +31,8 @@ LEFT_OUT = {  # keys of `left_out` in a manifest
     "judgements_without": "judgements excluded by --exclude-annotator",
     "judgements_below_confidence": "judgements below --min-confidence",
     "rejected_texts": "written answers that a review rejected",
+    "rejected_items": "prompts of which a reviewer's decision rejects all written answers",
+    "unmatched_reviews": "reviews of written answers that do not count",
     "unreviewed_texts": "written answers that wait for a review",
     "flagged_texts": "written answers in which a check found something",
     "replaced_texts": "written answers that a reviewer's decision replaces",

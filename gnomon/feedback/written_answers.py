@@ -14,6 +14,7 @@ from pydantic import Field
 
 from gnomon.core.config import Settings
 from gnomon.core.errors import DataError
+from gnomon.feedback.visible_text import visible_length
 
 MAX_TEXT_CHARS = 20_000  # of a text that an annotator writes
 Verdict = Literal["approved", "revised", "rejected"]
@@ -74,11 +75,11 @@ def check_written(answer: WrittenAnswer, min_chars: int, max_chars: int) -> dict
 
     Args:
         answer: the answer as the client sent it.
-        min_chars: minimum length in characters, without surrounding whitespace.
+        min_chars: minimum length in visible characters and the spaces between them.
         max_chars: maximum length in characters.
 
     Raises:
-        DataError: the text is missing, too short or too long, or a rejection has a text.
+        DataError: the text is missing or invisible, too short or too long, or a rejection has a text.
     """
     reviews = {} if answer.reviews is None else {"reviews": answer.reviews}
     if answer.rejected:
@@ -86,7 +87,7 @@ def check_written(answer: WrittenAnswer, min_chars: int, max_chars: int) -> dict
             raise DataError("a rejected text has no other text; answer again.")
         return {"rejected": True, **reviews}
     text = tidy(answer.text or "")
-    length = len(text.strip())
+    length = visible_length(text)
     if not length:
         raise DataError("there is no text; answer again.")
     if length < min_chars:
@@ -128,3 +129,10 @@ def written_texts(judgements: Iterable[Answered]) -> list[WrittenText[Answered]]
     listed = list(judgements)
     reviews = {one.answer["reviews"]: one for one in listed if "reviews" in one.answer}
     return [WrittenText(one, reviews.get(one.id)) for one in listed if "reviews" not in one.answer]
+
+
+def without_unmatched_reviews(judgements: Iterable[Answered]) -> list[Answered]:
+    """Return an item's judgements without the reviews of texts that are not among them."""
+    listed = list(judgements)
+    ids = {one.id for one in listed}
+    return [one for one in listed if one.answer.get("reviews") is None or one.answer["reviews"] in ids]

@@ -139,8 +139,9 @@ def _print_written(counts: WrittenCounts, people: Sequence[AnnotatorQuality], ou
     """Print the numbers of written answers, and each annotator's; they have no agreement."""
     out.print(
         f"{counts.written} written answers: {counts.accepted} accepted, {counts.unreviewed} waiting for a "
-        f"review, {counts.rejected} rejected, {counts.flagged} flagged; written answers have no agreement"
+        f"review, {counts.rejected} rejected, {counts.flagged} flagged"
     )
+    out.print("written answers have no agreement")
     if counts.flags:
         out.print("flags: " + ", ".join(f"{n} {flag}" for flag, n in counts.flags.items()))
     table = _table("annotators", "name", "judged", "flagged", "accepted", "seconds", "reliability")

@@ -584,3 +584,26 @@ def test_a_conversation_with_its_answer_is_no_prompt(ask: Ask, here: Path) -> No
     code, _, err = ask("feedback", "import", "f.db", "x.jsonl")
     assert code == 2
     assert "the prompt ends with the assistant's turn" in " ".join(err.split())
+
+
+def test_completions_are_not_used_where_annotators_write(ask: Ask, here: Path) -> None:
+    write_rows(Path("x.jsonl"), [{"prompt": "Why?", "completions": ["a", "b"], "colour": "red"}])
+    write_rows(Path("y.jsonl"), [{"prompt": "How?", "chosen": "a", "rejected": "b"}])
+    ask("feedback", "init", "f.db", "--project", "help", "--title", "Write it.", "--task", "demonstration")
+    for file, names, more in (
+        ("x", "completions", ["x.jsonl: read as prompts; not read: colour"]),
+        ("y", "chosen, rejected", []),
+    ):
+        code, out, err = ask("feedback", "import", "f.db", f"{file}.jsonl")
+        assert (code, "1 items added" in out) == (0, True), err
+        line = (
+            f"{file}.jsonl: completions are not used by this task, whose answers annotators write (keys: {names})"
+        )
+        assert [one for one in (out + err).splitlines() if "items added" not in one] == [line, *more]
+
+
+def test_prompts_of_a_bank_are_called_prompts(ask: Ask, here: Path) -> None:
+    write_rows(Path("x.jsonl"), [{"prompt": "Why?", "completions": ["a", "b"]}])
+    ask("feedback", "init", "f.db", "--project", "tone", "--title", "Which?")
+    code, out, err = ask("feedback", "import", "f.db", "x.jsonl", "--prompts")
+    assert (code, "x.jsonl: read as prompts; not read: completions" in out + err) == (0, True)

@@ -9,7 +9,7 @@ import pytest
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.task_types import check_answer, check_settings, limits_of, setup_of, vote_label, worth
-from gnomon.feedback.written_answers import tidy, verdict_of, written_texts
+from gnomon.feedback.written_answers import tidy, verdict_of, without_unmatched_reviews, written_texts
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ def test_blank_lines_around_a_text_are_removed_and_indentation_stays() -> None:
     [
         ({}, "there is no text"),
         ({"text": " \n "}, "there is no text"),
+        ({"text": "\u200b" * 6}, "there is no text"),
+        ({"text": "\x01" * 7}, "there is no text"),
+        ({"text": "a\u200b\u200b\u200b\u200b b"}, "has 3 characters, and 5 are required"),
         ({"text": "四个字符"}, "has 4 characters, and 5 are required"),
         ({"text": "x" * 11}, "has 11 characters, and 10 are the limit"),
         ({"text": "fine text", "rejected": True}, "a rejected text has no other text"),
@@ -84,6 +87,7 @@ def test_texts_are_matched_with_their_reviews() -> None:
         ("2", "r2", "two"),
         ("3", None, "three"),
     ]
+    assert [one.id for one in without_unmatched_reviews(judgements)] == ["1", "2", "3", "r1", "r2"]
     assert [one.outcome(approval=True) for one in texts] == ["accepted", "rejected", "unreviewed"]
     assert [one.outcome(approval=False) for one in texts] == ["accepted", "rejected", "accepted"]
 

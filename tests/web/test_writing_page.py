@@ -17,6 +17,7 @@ from writing import write, writing_project
 from gnomon.feedback.quality.written_checks import main_script
 from gnomon.feedback.store.store import Store
 from gnomon.feedback.tasks.queue import Queue
+from gnomon.feedback.visible_text import visible_length
 
 pytestmark = [
     pytest.mark.slow,
@@ -265,3 +266,22 @@ def test_the_page_and_the_checks_see_the_same_scripts(open_page: Open) -> None:
         "async texts => { const m = await import('/static/scripts.js'); return texts.map(m.mainScript); }", texts
     )
     assert dict(zip(texts, shown, strict=True)) == {text: main_script(text) for text in texts}
+
+
+def test_the_page_and_the_server_count_the_same_characters(open_page: Open, site: Site) -> None:
+    texts = [
+        "",
+        "\u200b" * 6,
+        "\x01\x7f\t\n",
+        "\u3164\u2800\ufe0f\u034f",
+        " a\u200b b ",
+        "\u200b  a",
+        "蒸汽\u3000机",
+        "😀\u200d😀",
+        "a\u202eb",
+    ]
+    shown = open_page().evaluate(
+        "async texts => { const m = await import('/static/written.js'); return texts.map(m.visibleLength); }",
+        texts,
+    )
+    assert shown == [visible_length(text) for text in texts]

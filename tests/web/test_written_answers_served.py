@@ -19,6 +19,7 @@ from writing import leased, submit, writing_project
 from gnomon.core.translations import LANGUAGES
 from gnomon.feedback.quality.payments import payments
 from gnomon.feedback.store.store import Store
+from gnomon.feedback.tasks.adjudication import decided_items, review_item
 
 TEXT = "Steam pushes the piston, and the piston turns the **wheel**."
 
@@ -67,12 +68,14 @@ def test_from_a_link_to_a_demonstration(site: Site) -> None:
     ("answer", "problem"),
     [
         ({"text": "abc"}, "has 3 characters, and 5 are required; answer again"),
+        ({"text": "\u200b" * 6}, "there is no text; answer again"),
+        ({"text": "\x01" * 7}, "there is no text; answer again"),
         ({"choice": "first"}, "does not fit the task"),
         ({"text": "x" * 20_001}, "20000 are the limit; answer again"),
         ({"rejected": True}, "only the text of another annotator can be rejected"),
         ({"text": TEXT, "reviews": "none"}, "has no written text 'none' to review"),
     ],
-    ids=["short", "choice", "long", "reject", "review"],
+    ids=["short", "zero-width", "control", "choice", "long", "reject", "review"],
 )
 def test_other_answers_are_refused_in_a_sentence(site: Site, answer: dict[str, Any], problem: str) -> None:
     ann = site.log_in("Ann")
@@ -150,6 +153,29 @@ def test_pages_speak_of_writing_and_claim_no_agreement(site: Site, language: str
     for setting in ("approval", "min_answer_chars", "max_answer_chars", "check_language"):
         assert f"settings.{setting}" in pages["/admin/setup"].text
     assert root.http.get(f"{site.address}/admin/gold", headers={"Accept": "text/html"}).status_code == 409
+
+
+def test_the_review_of_a_withdrawn_text_is_neither_shown_nor_proposed(site: Site) -> None:
+    ann, bob, root = site.log_in("Ann"), site.log_in("Bob"), site.log_in("Root", "admin")
+    item = ann.task()["item"]
+    send(ann, item, 1, {"text": TEXT})
+    send(bob, item, 2, {"text": "A crank turns the wheel.", "reviews": bob.task()["reviews"]})
+    page = f"{site.address}/review/{item}"
+    assert root.http.get(page).text.count("A crank turns the wheel.") == 2, "shown and proposed"
+    site.store.set_annotator(ann.who, "withdrawn")
+    assert "A crank" not in root.http.get(page).text
+    assert review_item(site.store, "help", item).judgements == ()
+
+
+def test_lists_name_no_review_of_a_withdrawn_text(site: Site) -> None:
+    ann, bob, root = site.log_in("Ann"), site.log_in("Bob"), site.log_in("Root", "admin")
+    item = ann.task()["item"]
+    send(ann, item, 1, {"text": TEXT})
+    send(bob, item, 2, {"text": "A crank turns the wheel.", "reviews": bob.task()["reviews"]})
+    assert root.post("/api/review/decide", {"id": ID.format(3), "item": item, "answer": {"text": TEXT}}).ok
+    assert [one.labels for one in decided_items(site.store, "help")] == [("written", "revised")]
+    site.store.set_annotator(ann.who, "withdrawn")
+    assert [one.labels for one in decided_items(site.store, "help")] == [()]
 
 
 def test_a_reviewer_decides_on_a_rejected_text(site: Site) -> None:

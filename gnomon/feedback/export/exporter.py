@@ -61,6 +61,7 @@ from gnomon.feedback.tasks.judgements import (
     judged_items,
     snapshot,
 )
+from gnomon.feedback.written_answers import without_unmatched_reviews
 from gnomon.stats.minority_opinions import minority_views
 from gnomon.stats.votes import Vote
 
@@ -376,19 +377,27 @@ def _written_rows(
         checked: the project's texts with their flags, by the id of the judgement.
         export: counts what becomes no row.
     """
+    texts = counted_texts(item)
+    matched = {one.id for one in without_unmatched_reviews(item.counted_judgements)}
     for judgement in item.judgements:
         yield export.add("judgements", judgement_row(item, judgement, ()))
         if judgement.surplus:
             export.leave_out("surplus_judgements")
-            continue
-        export.annotators.add(judgement.annotator)
-        export.judgements += 1
-    texts = counted_texts(item)
+        elif judgement.id not in matched:
+            export.leave_out("unmatched_reviews")
+        else:
+            export.annotators.add(judgement.annotator)
+            export.judgements += 1
     if item.decision is not None:
         export.decisions[str(item.key)] = item.decision.id
         export.leave_out("replaced_texts", len(texts))
         if "text" in item.decision.answer:
             yield from _demonstration(decided_row(item, item.decision), export)
+        else:
+            export.leave_out("rejected_items")
+        return
+    if not texts:
+        export.leave_out("unjudged_items")
         return
     approval = setup_of(export.project.settings).approval
     for text in texts:

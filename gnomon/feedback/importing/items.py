@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gnomon.core.errors import DataError
+from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.conversations import completion_of, prompt_and_completion, prompt_and_sides, row_prompt
 from gnomon.data.reading.messages import fingerprint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gnomon.feedback.store.store import Project, Store
 
 CHUNK = 2000  # groups in memory at a time
+COMPLETION_KEYS = ("completions", "chosen", "rejected", "completion")
 ADVICE = "give rows with a prompt and completions, or with chosen and rejected"
 
 
@@ -71,6 +73,25 @@ def read_groups(
             raise DataError(f"{path}, {where}: {problem}; {advice}.") from None
     if empty:
         raise DataError(f"{path} holds no rows; {advice}.")
+
+
+def report_unused_completions(path: Path, keys: KeysRead) -> None:
+    """Print that the rows of a project of demonstrations have completions, and take their keys for read.
+
+    Args:
+        path: file of rows.
+        keys: the keys that the rows have, and those that were read.
+    """
+    unused = [key for key in keys.unread() if key in COMPLETION_KEYS]
+    if unused:
+        keys.read.update(unused)
+        console.print(
+            f"{path}: completions are not used by this task, whose answers annotators write "
+            f"(keys: {', '.join(unused)})",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def add_groups(

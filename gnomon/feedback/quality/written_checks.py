@@ -9,6 +9,7 @@ A flag is a reason to look at a text, not a proof: an answer may quote its promp
 - `refusal`: it starts with a refusal or with a model's words about itself.
 - `fast`: more than `MAX_COLUMNS_PER_SECOND` of the time with input; a wide character has two columns.
 - `language`: another script than the prompt's, where the project checks that.
+- `control`: it has control characters, or characters that override the writing direction.
 
 Near-duplicates have a Jaccard index of character 5-grams of at least `SIMILARITY`; texts of fewer than
 `MIN_CHARS` characters are not compared, since short right answers are alike.
@@ -32,8 +33,9 @@ from gnomon.data.quality.record_filters.refusals import Refusals
 from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
 from gnomon.data.scripts import script_counts
 from gnomon.feedback.task_types import Setup
+from gnomon.feedback.visible_text import has_control_characters, visible_length
 
-TextFlag = Literal["short", "prompt", "copied", "repeated", "refusal", "fast", "language"]
+TextFlag = Literal["short", "prompt", "copied", "repeated", "refusal", "fast", "language", "control"]
 SIMILARITY = 0.7
 PROMPT_SHARE = 0.9
 MIN_CHARS = 20
@@ -111,7 +113,7 @@ class _Index:
 
 def _own_flags(one: TextToCheck, text: str, setup: Setup) -> Iterable[TextFlag]:
     """Yield the flags that depend on nothing but a text, here in normal form, and its prompt's script."""
-    if len(text) < setup.min_answer_chars:
+    if visible_length(one.text) < setup.min_answer_chars:
         yield "short"
     if any(Refusals().check(Demonstration(one.prompt, Completion(one.id, text)), None)):
         yield "refusal"
@@ -120,6 +122,8 @@ def _own_flags(one: TextToCheck, text: str, setup: Setup) -> Iterable[TextFlag]:
         yield "fast"
     if setup.check_language and differs_in_script(text, one.prompt.messages[-1].content):
         yield "language"
+    if has_control_characters(one.text):
+        yield "control"
 
 
 def _share_in(grams: Digests, text: str) -> float:

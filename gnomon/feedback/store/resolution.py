@@ -15,6 +15,7 @@ from gnomon.feedback.store import queries
 from gnomon.feedback.store.schema import DecisionRow, ItemRow, JudgementRow, ProjectRow
 from gnomon.feedback.store.written_work import Work, open_work, written_progress
 from gnomon.feedback.task_types import setup_of, vote_label
+from gnomon.feedback.written_answers import without_unmatched_reviews, written_label
 
 
 def consensus(labels: Sequence[Hashable], threshold: float) -> Hashable | None:
@@ -105,7 +106,13 @@ def _count_surplus(
 
 
 def counted_labels(session: Session, item: ItemRow) -> list[Hashable]:
-    """Return the label of each counted judgement of an item, in the item's own order."""
+    """Return the label of each counted judgement of an item, in the item's own order.
+
+    A review counts only with the written text that it reviews.
+    """
+    if not item.completions:
+        counted = session.scalars(queries.COUNTED_JUDGEMENTS, {"item": item.key}).all()
+        return [written_label(row.answer) for row in without_unmatched_reviews(counted)]
     ids = completion_ids(session, item)
     rows = session.execute(queries.COUNTED_ANSWERS, {"item": item.key}).all()
     return [vote_label(answer, shown, ids) for answer, shown in rows]

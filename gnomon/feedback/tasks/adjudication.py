@@ -33,7 +33,7 @@ from gnomon.feedback.store.schema import (
 )
 from gnomon.feedback.store.store import Store, as_completion, as_prompt, require
 from gnomon.feedback.task_types import check_answer, setup_of, vote_label
-from gnomon.feedback.written_answers import is_written
+from gnomon.feedback.written_answers import is_written, without_unmatched_reviews
 
 MAX_LISTED = 200  # items of a list, and of a search for unanimous ones
 
@@ -67,7 +67,8 @@ class ReviewedItem:
     Attributes:
         item: key of the item.
         completions: in the item's own order, without their sources.
-        judgements: effective judgements, including surplus ones, in order of arrival.
+        judgements: effective judgements, including surplus ones, in order of arrival; without the reviews of
+            written texts that are not among them.
         gold: the correct answer of a gold item.
         decision: `id`, `answer` and `reason` of the effective decision, and the reviewer's `name`.
         skipped: annotators who skipped the item.
@@ -243,9 +244,12 @@ def _listed(store: Store, *conditions: Any, order: Any = ItemRow.key) -> list[It
 
 
 def _judgements(session: Session, item: int, ids: Sequence[str]) -> list[ReviewedJudgement]:
-    """The effective judgements of an item, whose completions have these ids, in order of arrival."""
+    """The effective judgements of an item, whose completions have these ids, in order of arrival.
+
+    Reviews of written texts that are not among them are left out.
+    """
     statement = effective_judgements(JudgementRow, AUTHOR.name).where(JudgementRow.item == item)
-    return [
+    judgements = [
         ReviewedJudgement(
             row.id,
             row.annotator,
@@ -258,6 +262,7 @@ def _judgements(session: Session, item: int, ids: Sequence[str]) -> list[Reviewe
         )
         for row, name in session.execute(statement.order_by(JudgementRow.sequence))
     ]
+    return without_unmatched_reviews(judgements)
 
 
 def _skipped(session: Session, item: int) -> list[SkipNote]:

@@ -5,16 +5,19 @@ import { differsInScript } from "./scripts.js";
 
 export const tidy = (text) => text.replace(/\r\n?/g, "\n").trimEnd().replace(/^(?:[^\S\n]*\n)+/, ""); // as the server stores it
 const lengthOf = (text) => [...tidy(text)].length;
+const HIDDEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u; // the same rule as in feedback/visible_text.py
+export const visibleLength = (text) => [...[...text].filter((one) => one === " " || !HIDDEN.test(one)).join("").trim()].length;
 
 export function writing(changed) {
   const field = at("written"), reject = at("rejected");
   let reviews = null, confirmed = null; // confirmed: the text that the annotator was warned about
 
   function update() {
-    const n = lengthOf(field.value), least = Math.max(question.min_chars, 1);
+    const all = lengthOf(field.value), seen = visibleLength(field.value), least = Math.max(question.min_chars, 1);
+    const n = all > question.max_chars ? all : seen;
     const hint = least > 1 ? texts.answer_hint : texts.answer_hint_most;
     at("written-hint").textContent = hint.replace("{n}", n).replace("{least}", least).replace("{most}", question.max_chars);
-    at("written-hint").classList.toggle("met", n >= least && n <= question.max_chars);
+    at("written-hint").classList.toggle("met", seen >= least && all <= question.max_chars);
     field.disabled = reject.checked;
   }
   function promptText() { // the last message, without its code
@@ -23,9 +26,9 @@ export function writing(changed) {
     return last.textContent;
   }
   function lengthProblem() {
-    const n = lengthOf(field.value);
-    if (!n) return texts.write_first;
-    if (n < question.min_chars) return texts.too_short.replace("{n}", n).replace("{least}", question.min_chars);
+    const n = lengthOf(field.value), seen = visibleLength(field.value);
+    if (!seen) return texts.write_first;
+    if (seen < question.min_chars) return texts.too_short.replace("{n}", seen).replace("{least}", question.min_chars);
     if (n > question.max_chars) return texts.too_long_answer.replace("{n}", n).replace("{most}", question.max_chars);
     return "";
   }

@@ -127,6 +127,40 @@ def test_a_decision_replaces_all_texts_of_a_prompt(store: Store, tmp_path: Path)
     assert manifest["rows"]["judgements"] == 4
 
 
+def test_every_item_counts_under_a_reason_after_a_withdrawal(store: Store, tmp_path: Path) -> None:
+    """Five prompts: exported, revised but the author withdrew, that and a rejecting decision, two untouched."""
+    queue = writing_project(store, 5, approval=True, max_votes=1)
+    write(queue, "ann", GOOD)
+    review(queue, "bob")
+    for _ in range(2):
+        item = leased(queue, "cyd").item
+        write(queue, "cyd", "Steam.")
+        review(queue, "bob", BETTER)
+    store.set_annotator("cyd", "withdrawn")
+    decide(store, "help", item, "dan", {"rejected": True}, id="d")
+    manifest, rows = exported(store, tmp_path)
+    assert [row["completion"]["text"] for row in rows] == [GOOD]
+    assert {name: n for name, n in manifest["left_out"].items() if n} == {
+        "withdrawn_judgements": 2,
+        "unmatched_reviews": 2,
+        "unjudged_items": 3,
+        "rejected_items": 1,
+    }
+    assert (manifest["judgements"], manifest["annotators"]) == (2, ["ann", "bob"])
+    assert manifest["rows"]["judgements"] == 4, "reviews that do not count are rows too"
+
+
+def test_an_excluded_author_leaves_no_review_that_counts(store: Store, tmp_path: Path) -> None:
+    queue = writing_project(store, 2, approval=True, max_votes=1)
+    for who, text in (("ann", GOOD), ("cyd", BETTER)):
+        write(queue, who, text)
+        review(queue, "bob")
+    manifest, rows = exported(store, tmp_path, exclude_annotators=("ann",))
+    assert [row["completion"]["text"] for row in rows] == [BETTER]
+    left_out = {name: n for name, n in manifest["left_out"].items() if n}
+    assert left_out == {"judgements_without": 1, "unmatched_reviews": 1, "unjudged_items": 1}
+
+
 def test_excluded_annotators_and_filters_apply(store: Store, tmp_path: Path) -> None:
     queue = writing_project(store, 1, answers=2)
     write(queue, "ann", GOOD)

@@ -46,6 +46,16 @@ def test_a_text_below_the_minimum_is_short() -> None:
     assert flags(("ann", 1, "It turns. "), min_answer_chars=9) == [()]
 
 
+def test_invisible_characters_do_not_count_towards_the_minimum() -> None:
+    assert flags(("ann", 1, "It\u200b\u200b\u200b turns."), min_answer_chars=10) == [("short",)]
+
+
+@pytest.mark.parametrize("character", ["\x07", "\x1b", "\u202e", "\u2067"], ids=ascii)
+def test_control_characters_and_overrides_of_the_direction_are_flagged(character: str) -> None:
+    assert flags(("ann", 1, f"It {character}turns.")) == [("control",)]
+    assert flags(("ann", 1, "It\n\tturns.")) == [()]
+
+
 def test_a_text_from_the_prompt_is_flagged_and_a_quotation_is_not() -> None:
     assert flags(("ann", 1, TALE), question=f"Summarize: {TALE}") == [("prompt",)]
     assert flags(("ann", 1, f"{OTHER} It says: {TALE}"), question=f"Summarize: {TALE}") == [()]

@@ -1,0 +1,28 @@
+"""Which characters of a text a reader sees; the page counts by the same rule, in `static/written.js`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Letters, marks and symbols that are blank: fillers, variation selectors, the Braille pattern without dots.
+BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+# Control characters except tab and line feed; embeddings, overrides and isolates of the writing direction.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def is_visible(character: str) -> bool:
+    """Return whether a character is seen: no control or format character, no separator, no blank one."""
+    return unicodedata.category(character)[0] not in "CZ" and not BLANK.match(character)
+
+
+def visible_length(text: str) -> int:
+    """Count the visible characters of a text, and the spaces (U+0020) between them."""
+    return len("".join(one for one in text if one == " " or is_visible(one)).strip(" "))
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has control characters, or characters that override the writing direction."""
+    return CONTROL.search(text) is not None
