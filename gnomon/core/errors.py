@@ -7,7 +7,7 @@ the class's code; a traceback is for mistakes in Gnomon itself.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -63,11 +63,17 @@ class Interrupted(GnomonError):
 
 
 @contextmanager
-def translate_disk_full(folder: Path | str) -> Iterator[None]:
+def translate_disk_full(
+    folder: Path | str, kept: Callable[[], str] = lambda: "nothing half-written was kept"
+) -> Iterator[None]:
     """Context manager: raise `DiskFullError` for any error that a full disk caused; others pass unchanged.
 
     safetensors and tokenizers report it as text, and a `GnomonError` may wrap it: its sentence is kept, since it
     names the file.
+
+    Args:
+        folder: on the disk.
+        kept: returns a clause on what is kept.
     """
     try:
         yield
@@ -77,8 +83,8 @@ def translate_disk_full(folder: Path | str) -> Iterator[None]:
         if isinstance(error, GnomonError):
             raise DiskFullError(str(error)) from error
         raise DiskFullError(
-            f"no space is left on the disk that holds {folder}, and nothing half-written was kept; "
-            "free some and run the same command again."
+            f"no space is left on the disk that holds {folder}, and {kept()}; free some and "
+            "run the same command again."
         ) from error
 
 

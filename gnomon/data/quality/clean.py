@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.errors import DataError, Interrupted
+from gnomon.core.errors import DataError, Interrupted, translate_disk_full
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.storage.files import json_text
 from gnomon.data.formats.registry import OWN, RowLayout
@@ -29,9 +29,11 @@ from gnomon.data.quality.row_comparison import RowComparison, compare_rows
 from gnomon.data.quality.shard import RowChecks
 from gnomon.data.quality.work.checked_rows import CheckedRows
 from gnomon.data.quality.work.new_files import NewFiles, new_files, wrote_outputs
-from gnomon.data.quality.work.work_folder import FLAGGED, WorkFolder
+from gnomon.data.quality.work.row_blocks import count_rows
+from gnomon.data.quality.work.source_files import SourceFiles
+from gnomon.data.quality.work.work_folder import FLAGGED, WorkFolder, work_path
 from gnomon.data.quality.work.work_key import work_key
-from gnomon.data.reading.counting import counted
+from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.readers import locate
 from gnomon.data.reading.standard_input import STANDARD_INPUT, is_pipe
 from gnomon.data.record_kinds import recognize_kind, unread_keys
@@ -62,22 +64,27 @@ def clean_file(
 
     Raises:
         ConfigError: a setting is wrong, or a file exists.
-        DataError: the file cannot be read, or no row of it is left.
+        DataError: the file cannot be read, changed while it was read, or no row of it is left.
+        DiskFullError: no space is left; the same call goes on likewise.
         Interrupted: the user stopped it; the same call goes on, unless the data come from a pipe.
         BusyError: another process cleans to the same file.
     """
     started, tools, outputs = time.monotonic(), tools or Tools(), output_files(out)
     replace_outputs = overwrite or wrote_outputs(outputs)
     check_output(out, path, beside=outputs.values(), overwrite=replace_outputs)
+    source = SourceFiles(path)
     recognition = recognize_kind(path, layout=layout)
     active = active_filters(recognition.kind, filters or {}, tools)
     checks = FileChecks(path, recognition.layout, RowChecks(recognition.kind, active, tools.tokenizer))
-    key = None if is_pipe(locate(path)[0]) else work_key(path, recognition, active, tools.tokenizer)
+    key = None if is_pipe(locate(path)[0]) else work_key(source, recognition, active, tools.tokenizer)
     try:
-        with WorkFolder(out, key, overwrite=overwrite) as work:
+        with (
+            translate_disk_full(out.absolute().parent, lambda: _kept(out, checks, resumable=key is not None)),
+            WorkFolder(out, key, overwrite=overwrite) as work,
+        ):
             # A process that held the folder may have written them since.
             check_output(out, path, beside=outputs.values(), overwrite=replace_outputs)
-            report = _clean(checks, work, outputs, tools=tools, jobs=jobs, started=started)
+            report = _clean(checks, source, work, outputs, tools=tools, jobs=jobs, started=started)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(path, checks.done, resumable=key is not None)) from None
     if not report.clean:
@@ -95,8 +102,18 @@ def _how_to_go_on(path: Path, done: int, *, resumable: bool) -> str:
     return f"stopped; {name} cannot be resumed, so write its content to a file and clean that, or start again."
 
 
+def _kept(out: Path, checks: FileChecks, *, resumable: bool) -> str:
+    """A clause on the checked rows that a full disk leaves."""
+    # Counted on the disk: this command may have failed before it read those of an earlier one.
+    done = count_rows(work_path(out), checks.row_checks.width) if resumable else 0
+    if not done:
+        return "no checked row was kept"
+    return f"{counted(done, 'checked rows')} {verb(done, 'are')} kept to go on from"
+
+
 def _clean(
     checks: FileChecks,
+    source: SourceFiles,
     work: WorkFolder,
     outputs: Mapping[str, Path],
     *,
@@ -108,7 +125,10 @@ def _clean(
     row_checks = checks.row_checks
     with CheckedRows(work.path, row_checks.width) as rows, (work.path / FLAGGED).open("w+b") as flagged:
         findings = Findings((*row_checks.singles, *row_checks.files), flagged)
-        checks.run(rows, findings, jobs)
+        try:
+            checks.run(rows, findings, jobs)
+        finally:  # rows of a changed file must not be kept after a stop either
+            source.check()
         comparison = compare_rows(row_checks.kind, row_checks.files, rows, findings, tools)
         with new_files(outputs, work.path) as files:
             _write_rows(rows, comparison, files)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from gnomon.data.quality import clean, file_checks
 from gnomon.data.quality.clean import clean_file
 from gnomon.data.quality.report import output_files
 from gnomon.data.quality.shard import RowChecks
+from gnomon.data.quality.work.checked_rows import CheckedRows
 from gnomon.data.quality.work.row_blocks import write_block
 from gnomon.data.quality.work.work_folder import work_path
 from gnomon.data.records import own_rows
@@ -245,7 +246,8 @@ def test_other_rows_are_neither_used_nor_lost(source: Path, stopped: Path, tmp_p
     if change == "layout":  # the same layout, named by the user
         assert clean_file(source, stopped, settings, layout=layout).rows == 100
         return
-    with pytest.raises(ConfigError, match=r"has the checked rows of an interrupted cleaning with other data"):
+    part = "other data" if change == "data" else "other filters"
+    with pytest.raises(ConfigError, match=f"an interrupted cleaning with {part}; run"):
         clean_file(source, stopped, settings, layout=layout)
     assert work_path(stopped).exists()
     report = clean_file(source, stopped, settings, layout=layout, overwrite=True)
@@ -271,6 +273,71 @@ def test_a_touched_file_is_the_same_data(
     assert sum(sizes) == 100 - 48
 
 
+def test_an_equal_copy_elsewhere_is_the_same_data(
+    source: Path, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No output but the report has the path of the data."""
+    out, copy = tmp_path / "again" / "clean.jsonl", tmp_path / "deep" / "copy.jsonl"
+    copy.parent.mkdir()
+    copy.write_bytes(source.read_bytes())
+    with stopped_at(50), pytest.raises(Interrupted):
+        clean_file(source, out, SETTINGS, jobs=1)
+    clean_file(copy, out, SETTINGS, jobs=1)
+    assert "going on after 48 checked rows" in capsys.readouterr().err
+    content = written(out.parent)
+    assert content["report"].pop("source") == str(copy)
+    assert content["report"] == {key: value for key, value in whole["report"].items() if key != "source"}
+    assert all(content[name] == whole[name] for name in FILES[:3])
+
+
+@contextmanager
+def changed_at(count: int, change: Callable[[], None], stop: bool) -> Iterator[None]:
+    """Change the data when that many rows are read, and stop there if asked to."""
+
+    def rows_of_both(*arguments: Any) -> Iterator[Any]:
+        for number, row in enumerate(own_rows(*arguments)):
+            if number == count:
+                change()
+                if stop:
+                    raise KeyboardInterrupt
+            yield row
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_checks, "own_rows", rows_of_both)
+        yield
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("pattern", [False, True])
+def test_a_file_that_is_edited_while_it_is_read_is_refused(
+    source: Path, tmp_path: Path, stop: bool, pattern: bool
+) -> None:
+    out = tmp_path / "out" / "clean.jsonl"
+
+    def edit() -> None:
+        with source.open("r+b") as file:
+            file.write(b"{")  # the same byte: the file counts as written
+
+    with (
+        changed_at(50, edit, stop),
+        pytest.raises(DataError, match=r"rows\.jsonl changed while it was read, and no row of it was kept; run"),
+    ):
+        clean_file(tmp_path / "r*.jsonl" if pattern else source, out, SETTINGS, jobs=1)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_file_that_grows_is_read_up_to_its_size(source: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "again" / "clean.jsonl"
+
+    def append() -> None:
+        with source.open("a") as file:
+            file.write(json.dumps(pair("Late?", "Late.", "No")) + "\n")
+
+    with changed_at(50, append, stop=False):
+        clean_file(source, out, SETTINGS, jobs=1)
+    assert written(out.parent) == whole
+
+
 def test_existing_files_are_refused_after_a_stop_too(source: Path, stopped: Path, tmp_path: Path) -> None:
     (tmp_path / "rejected.jsonl").write_text("mine")
     with pytest.raises(ConfigError, match=r"rejected.jsonl exists; give another --out, or --overwrite"):
@@ -291,7 +358,10 @@ def test_an_error_of_the_data_leaves_nothing(tmp_path: Path) -> None:
 def test_after_a_full_disk_it_goes_on(
     source: Path, whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, sync = tmp_path / "again" / "clean.jsonl", os.fsync
+    out, sync, init = tmp_path / "again" / "clean.jsonl", os.fsync, CheckedRows.__init__
+
+    def full_at_once(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def full(handle: int) -> None:
         if sum(path.suffix == ".rows" for path in out.parent.rglob("*")) == 2:
@@ -299,8 +369,18 @@ def test_after_a_full_disk_it_goes_on(
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiskFullError, match="run the same command again"), translate_disk_full(tmp_path):
-        clean_file(source, out, SETTINGS)
+    sentence = (
+        f"no space is left on the disk that holds {out.parent}, and 48 checked rows are kept to go on from; "
+        "free some and run the same command again."
+    )
+    with pytest.raises(DiskFullError) as error, translate_disk_full("elsewhere"):
+        clean_file(source, out, SETTINGS, jobs=1)
+    assert str(error.value) == sentence
+    monkeypatch.setattr(CheckedRows, "__init__", full_at_once)
+    with pytest.raises(DiskFullError) as error:
+        clean_file(source, out, SETTINGS, jobs=1)
+    assert str(error.value) == sentence
+    monkeypatch.setattr(CheckedRows, "__init__", init)
     monkeypatch.setattr(os, "fsync", sync)
     assert sorted(path.suffix for path in out.parent.rglob("*.*")) == [
         ".json",
@@ -311,6 +391,25 @@ def test_after_a_full_disk_it_goes_on(
     ]
     clean_file(source, out, SETTINGS)
     assert written(out.parent) == whole
+
+
+@pytest.mark.parametrize("name", ["clean.jsonl", "deep/clean.jsonl"])
+def test_a_disk_that_is_full_from_the_start_keeps_no_row(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFullError) as error:
+        clean_file(source, Path(name))
+    assert str(error.value) == (
+        f"no space is left on the disk that holds {Path(name).absolute().parent}, and no checked row was kept; "
+        "free some and run the same command again."
+    )
+    assert [path for path in Path().rglob("*") if path.is_file()] == []
 
 
 def test_a_file_of_which_no_row_is_left_is_refused_after_a_stop_too(source: Path, tmp_path: Path) -> None:

@@ -118,6 +118,22 @@ def block_numbers(folder: Path) -> list[int]:
     return sorted(int(match[1]) for path in folder.iterdir() if (match := BLOCK_NAME.fullmatch(path.name)))
 
 
+def count_rows(folder: Path, width: int) -> int:
+    """Count the rows of the block files in a folder, up to a missing or damaged one.
+
+    Args:
+        folder: of the blocks.
+        width: numbers of a row's features.
+    """
+    rows = 0
+    for number in itertools.count():
+        block = read_block(block_path(folder, number), width)
+        if block is None:
+            break
+        rows += len(block.positions)
+    return rows
+
+
 def remove_blocks(folder: Path, first: int = 0) -> None:
     """Remove the block files of a folder from a number on, the last ones first: what is left is a start."""
     for number in reversed(block_numbers(folder)):

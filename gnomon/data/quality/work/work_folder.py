@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from gnomon.core.storage.folder_lock import FolderLock
 from gnomon.core.storage.leftovers import remove_leftovers, temporary_folder
 from gnomon.core.storage.ownership import read_record, seal
 from gnomon.data.quality.work.row_blocks import block_numbers, remove_blocks
+from gnomon.data.quality.work.work_key import differences
 
 NAME = re.compile(r"\.gnomon-[0-9a-f]{12}\.work")
 KEY, OUTPUTS, FLAGGED = "work.json", "outputs.json", "flagged.jsonl"
@@ -34,14 +36,15 @@ class WorkFolder:
 
     Args:
         out: the file that the command writes.
-        key: digest of everything that the checked rows depend on; `None` for a folder that never stays.
+        key: digests of everything that the checked rows depend on, see `work_key`; `None` for a folder that
+            never stays.
         overwrite: whether to remove rows with another key.
 
     Attributes:
         path: of the folder.
     """
 
-    def __init__(self, out: Path, key: str | None, *, overwrite: bool = False):
+    def __init__(self, out: Path, key: Mapping[str, str] | None, *, overwrite: bool = False):
         self.out, self.key, self.overwrite = out, key, overwrite
         self.path = work_path(out)
         self._resources = ExitStack()
@@ -67,19 +70,24 @@ class WorkFolder:
             if not may_pass or not block_numbers(self.path):
                 _remove_files(self.path)
 
-    def _claim(self, key: str) -> None:
+    def _claim(self, key: Mapping[str, str]) -> None:
         """Make the folder one of this key.
 
         Raises:
             ConfigError: it holds rows of another key.
         """
         remove_leftovers(self.path)
-        if (read_record(self.path / KEY) or {}).get("key") == key:
+        record = read_record(self.path / KEY)
+        others = differences(key, record.get("key")) if record else []
+        if record and not others:
             return
         if block_numbers(self.path) and not self.overwrite:
+            rows = f"{self.path} has the checked rows of an interrupted cleaning"
+            if not record:
+                raise ConfigError(f"{rows}, but its {KEY} is damaged; give --overwrite to start again.")
             raise ConfigError(
-                f"{self.path} has the checked rows of an interrupted cleaning with other data, other settings or "
-                "another version of Gnomon; run that command again to go on with it, or give --overwrite."
+                f"{rows} with {' and '.join(others)}; run that command again to go on with it, or give "
+                "--overwrite."
             )
         _remove_files(self.path)
         write_json(self.path / KEY, seal({"key": key, "out": self.out.name}))

@@ -11,14 +11,17 @@ from quality_rows import pair
 from gnomon.core.types import Preference
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.quality.registry import build_filters
-from gnomon.data.quality.work.work_key import work_key
+from gnomon.data.quality.work.source_files import SourceFiles
+from gnomon.data.quality.work.work_key import differences, work_key
 from gnomon.data.record_kinds import FileRecognition, recognize_kind
 
 
-def key(path: Path, filters: dict[str, Any] | None = None, tokenizer: Any = None, **layout: Any) -> str:
+def key(
+    path: Path, filters: dict[str, Any] | None = None, tokenizer: Any = None, **layout: Any
+) -> dict[str, str]:
     recognition = recognize_kind(path, layout=RowLayout.of(**layout))
     active = [one for one in build_filters(filters or {}) if one.applies_to(Preference)]
-    return work_key(path, recognition, active, tokenizer)
+    return work_key(SourceFiles(path), recognition, active, tokenizer)
 
 
 def test_everything_that_changes_checked_rows_changes_the_key(
@@ -29,28 +32,43 @@ def test_everything_that_changes_checked_rows_changes_the_key(
     words.write_text("damn\n")
     lexicon = {"lexicon": {"files": [str(words)]}}
     columns = {"prompt": "prompt", "chosen": "other", "rejected": "rejected"}
-    keys = [
-        key(path),
-        key(path, {"near_duplicates": {"similarity": 0.9}}),
-        key(path, {"refusals": "drop"}),
-        key(path, columns=columns),
-        key(path, tokenizer=chat_tokenizer),
-        key(path, tokenizer=bare_tokenizer),
-        key(path, lexicon),
+    first = key(path)
+
+    def changed(other: dict[str, str]) -> list[str]:
+        return differences(other, first)
+
+    assert changed(key(path, {"near_duplicates": {"similarity": 0.9}})) == ["other filters"]
+    assert changed(key(path, {"refusals": "drop"})) == ["other filters"]
+    assert changed(key(path, columns=columns)) == ["another format"]
+    assert changed(key(path, tokenizer=chat_tokenizer)) == ["another tokenizer"]
+    assert differences(key(path, tokenizer=bare_tokenizer), key(path, tokenizer=chat_tokenizer)) == [
+        "another tokenizer"
     ]
+    with_words = key(path, lexicon)
     words.write_text("darn\n")
-    keys.append(key(path, lexicon))
+    assert differences(key(path, lexicon), with_words) == ["other filters"]
     recognition = recognize_kind(path)
-    keys.append(work_key(path, FileRecognition(str, recognition.match, recognition.layout), []))
+    other_kind = FileRecognition(str, recognition.match, recognition.layout)
+    assert "another format" in changed(work_key(SourceFiles(path), other_kind, []))
     write_rows(path, [pair(other="Since.")])
-    keys.append(key(path))
-    assert len(set(keys)) == len(keys)
+    assert changed(key(path)) == ["other data"]
+    assert changed(key(path, {"refusals": "drop"}, chat_tokenizer)) == [
+        "other data",
+        "other filters",
+        "another tokenizer",
+    ]
+    version = {**first, "another version of Gnomon or its libraries": "x"}
+    assert changed(version) == ["another version of Gnomon or its libraries"] == changed({"another": "part"})
+    assert differences(first, "a digest") == ["another version of Gnomon or its libraries"]
 
 
 def test_the_same_content_and_settings_have_the_same_key(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
+    path, copy = tmp_path / "rows.jsonl", tmp_path / "deep" / "copy.jsonl"
     write_rows(path, [pair()])
     first = key(path)
     path.unlink()
     write_rows(path, [pair()])
     assert key(path) == key(path, {"near_duplicates": "drop"}) == key(path, name="gnomon") == first
+    copy.parent.mkdir()
+    write_rows(copy, [pair()])
+    assert key(copy) == first
