@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+# Categories of control and format characters, surrogates and separators. A character that Unicode did not know yet
+# when Python was built, such as a new emoji, is seen.
+INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 # Letters, marks and symbols that are blank: fillers, variation selectors, the Braille pattern without dots.
 BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -15,7 +18,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 def is_visible(character: str) -> bool:
     """Return whether a character is seen: no control or format character, no separator, no blank one."""
-    return unicodedata.category(character)[0] not in "CZ" and not BLANK.match(character)
+    return unicodedata.category(character) not in INVISIBLE and not BLANK.match(character)
 
 
 def visible_length(text: str) -> int:

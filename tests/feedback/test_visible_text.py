@@ -10,6 +10,7 @@ from gnomon.feedback.visible_text import has_control_characters, visible_length
 @pytest.mark.parametrize(
     ("text", "length"),
     [
+        ("\U0003fffd", 1),  # not assigned
         ("", 0),
         ("\u200b" * 6, 0),  # zero-width spaces
         ("\x01" * 7, 0),

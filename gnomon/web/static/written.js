@@ -5,7 +5,7 @@ import { differsInScript } from "./scripts.js";
 
 export const tidy = (text) => text.replace(/\r\n?/g, "\n").trimEnd().replace(/^(?:[^\S\n]*\n)+/, ""); // as the server stores it
 const lengthOf = (text) => [...tidy(text)].length;
-const HIDDEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u; // the same rule as in feedback/visible_text.py
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u; // the same rule as in feedback/visible_text.py
 export const visibleLength = (text) => [...[...text].filter((one) => one === " " || !HIDDEN.test(one)).join("").trim()].length;
 
 export function writing(changed) {
