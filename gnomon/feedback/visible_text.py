@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Categories of control and format characters, surrogates and separators. A character that is new to Unicode, such as
-# an emoji that Python does not know yet, is seen.
+# Categories of control and format characters, surrogates and separators. A character that is new to Unicode, such
+# as an emoji that Python does not know yet, is seen.
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 # Letters, marks and symbols that are blank: fillers, variation selectors, the Braille pattern without dots.
 BLANK = re.compile(
