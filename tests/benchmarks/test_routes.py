@@ -82,7 +82,7 @@ def test_a_vote_reaches_the_exported_row() -> None:
 @pytest.mark.parametrize(
     ("route", "runs", "rests", "most"),
     [
-        ("pair", "gnomon/algorithms/dpo.py", "gnomon/algorithms/ppo.py", 53),
+        ("pair", "gnomon/algorithms/dpo.py", "gnomon/algorithms/ppo.py", 57),
         ("round", "gnomon/algorithms/ppo.py", "gnomon/__main__.py", 64),
     ],
 )
