@@ -1,5 +1,5 @@
 # make demo    a real chat model aligned to real people's ratings, with a report (five to eighteen minutes on 2 cores)
-# make test    all tests but make test-long's: training to an optimum, kills, races, installed packages, PostgreSQL;
+# make test    all tests but make test-long's: training to an optimum, kills, races, PostgreSQL, all over four seconds;
 #              make test-fast leaves out those that need the real model or a browser
 #              make test-avx2 runs models, rollouts and parity as a processor without AVX-512 would,
 #              make test-newest algorithms, training and core on the newest Python that is installed

@@ -159,7 +159,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_site_loads_nothing_from_other_servers_and_has_what_it_refers_to(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 100

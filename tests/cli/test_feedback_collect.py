@@ -210,7 +210,7 @@ def start(*line: object) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_saves_everything_and_prints_how_to_go_on(ask: Ask, here: Path, server: ChatServer) -> None:
     """A real process and a real signal, in the middle of generation; a second collection is refused meanwhile."""
     server.reply = lambda number, body: Answer(various(number, body).body, after=0.1)
@@ -275,7 +275,7 @@ class Judges:
             thread.join()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_people_judge_at_the_page_that_it_serves(ask: Ask, here: Path, server: ChatServer) -> None:
     """A real server: the administrator's link is printed, people judge two rounds, and it ends by itself."""
     init(ask)

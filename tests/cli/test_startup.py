@@ -94,7 +94,7 @@ assert "bitsandbytes" not in sys.modules
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_peft_is_imported_only_for_adapters() -> None:
     assert importlib.util.find_spec("bitsandbytes") is not None
     subprocess.run([sys.executable, "-c", ADAPTED], check=True)

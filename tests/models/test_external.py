@@ -158,6 +158,7 @@ def test_large_files_count_by_size_and_time(model_dir: Path, monkeypatch: pytest
     assert digest_model(str(model_dir)) != first
 
 
+@pytest.mark.long
 def test_a_run_on_models_by_path(project: Project, finished: Project, model_dir: Path) -> None:
     """Every key that names a model takes a folder; a changed folder restarts what used it, and only that."""
     judge = Path(shutil.copytree(finished.run / "judge", project.folder / "their_judge"))

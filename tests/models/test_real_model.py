@@ -64,6 +64,7 @@ def test_a_reference_is_the_adapter_switched_off() -> None:
     torch.testing.assert_close(policy.reference_logprobs(tokens), before, atol=0, rtol=0)
 
 
+@pytest.mark.long
 def test_the_catalog_has_the_license_and_the_language_that_the_file_states(tmp_path: Path) -> None:
     model = CATALOG["smollm2-135m"]
     assert isinstance(model, PackagedModel)
@@ -79,6 +80,7 @@ def test_the_catalog_has_the_license_and_the_language_that_the_file_states(tmp_p
     )
 
 
+@pytest.mark.long
 def test_a_model_from_gguf_equals_transformers_reading(tmp_path: Path) -> None:
     """transformers itself refuses to save what it loaded from GGUF."""
     policy = _policy()

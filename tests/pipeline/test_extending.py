@@ -27,6 +27,7 @@ def test_both_pages_show_the_same_files() -> None:
     assert list(blocks()) == ["rewards.py", "focal.py", "shorten.py", "recipe.yaml", "pyproject.toml"]
 
 
+@pytest.mark.long
 def test_the_example_runs_from_files(tmp_path: Path, gnomon: Run) -> None:
     recipe = write_example(tmp_path / "mine")
     done = gnomon("run", str(recipe), f"run={tmp_path / 'run'}")

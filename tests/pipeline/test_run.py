@@ -158,6 +158,7 @@ def test_a_changed_setting_runs_its_stage_and_the_later_ones_anew(copied: Projec
     assert {p.name for p in copied.run.glob("judge*")} == {"judge", "judge.1", "judge.2"}
 
 
+@pytest.mark.long
 def test_changed_data_run_their_stage_anew(copied: Project, tmp_path: Path) -> None:
     rows = list(read_jsonl(copied.recipe.parent / "prompts.jsonl"))
     write_rows(tmp_path / "prompts.jsonl", rows)

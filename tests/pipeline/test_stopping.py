@@ -86,6 +86,7 @@ def test_a_stop_in_any_stage_resumes_to_the_same_numbers(
     assert not (stopped.run / f"{stage}.1").exists()
 
 
+@pytest.mark.long
 def test_a_stop_at_each_step_still_ends(
     finished: Project, tmp_path: Path, stopping: Callable[[int], None]
 ) -> None:

@@ -62,7 +62,7 @@ def test_ridge_refuses_invalid_training_data() -> None:
         TfidfRidge.fit(GOOD + BAD, [float("nan")] * 8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_judges_of_film_reviews() -> None:
     """Half of the reviews teach the ridge, the other half tests it: r of about 0.70, the lexicon's is 0.43."""
     items, _ = load_film_reviews()

@@ -282,7 +282,7 @@ def exact_value(policy: Any, make: Any) -> float:
     return total
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stable_baselines_ppo_finds_the_best_completion_of_every_prompt() -> None:
     """To 0.01 of the best expected reward there is."""
     with warnings.catch_warnings():

@@ -205,6 +205,7 @@ def test_own_ratings_that_do_not_do(
         own(films, rows, **keys).go()
 
 
+@pytest.mark.long
 def test_a_changed_ratings_file_is_read_again(films: Project) -> None:
     own(films, long_rows(20)).go()
     write_rows(films.folder / "ratings.jsonl", long_rows(24))

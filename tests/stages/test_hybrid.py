@@ -122,6 +122,7 @@ def test_parts_pools_and_an_sft_term(project: Project) -> None:
     assert all(row["sft_loss"] > 0 for row in rows)
 
 
+@pytest.mark.long
 def test_refused_rows_of_the_sft_term_are_kept_where_it_is_said(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,7 +94,7 @@ def project(folder: Path, content: dict[str, Any]) -> Project:
     return Project(folder, folder / "recipe.yaml")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chinese_preferences_reach_a_verdict_by_judges_of_one_s_own(tmp_path: Path, tiny_model: Path) -> None:
     mine = project(tmp_path, chinese(tmp_path, tiny_model))
     page = mine.go().read_text(encoding="utf-8")

@@ -170,6 +170,7 @@ def test_without_a_connection_nothing_is_lost_and_nothing_doubled(open_page: Ope
     assert len(judgements(site)) == 1
 
 
+@pytest.mark.long
 def test_a_lost_acknowledgement_stores_one_judgement(open_page: Open, site: Site) -> None:
     page = open_page(quiet=False)
     lost = []
@@ -254,6 +255,7 @@ def test_ids_do_not_need_crypto_random_uuid(open_page: Open, site: Site) -> None
     press(page, "1", 1)
 
 
+@pytest.mark.long
 def test_a_failed_request_for_a_task_is_retried(open_page: Open, site: Site) -> None:
     page = open_page(quiet=False)
     page.clock.install()

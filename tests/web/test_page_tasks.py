@@ -237,6 +237,7 @@ def test_built_in_criteria_are_translated(open_page: Open, site: Site) -> None:
 # --- Beside the answer ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @of({"texts": ("Raw **bold** {}.", "<i>Raw</i> **bold** {}."), "confidence": True, "rewrite": True})
 def test_a_rewritten_answer_is_stored(open_page: Open, site: Site) -> None:
     """The text is requested only on editing; nothing is sent before all inputs are complete."""
@@ -418,6 +419,7 @@ def test_undo_shows_the_earlier_scores(open_page: Open, site: Site) -> None:
     assert [one.get_attribute("value") for one in page.locator(".scale input:checked").all()] == list("123451")
 
 
+@pytest.mark.long
 @of("likert")
 def test_scores_without_a_connection_are_sent_once(open_page: Open, site: Site) -> None:
     """The first time, the server stores them but its response is lost; the second time, they never arrive."""

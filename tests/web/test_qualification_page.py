@@ -79,6 +79,7 @@ def test_by_keys_from_questions_to_items(open_page: Open, site: Site) -> None:
     assert len(judgements(site)) == 1
 
 
+@pytest.mark.long
 def test_whoever_fails_is_told_whom_to_ask(open_page: Open, site: Site) -> None:
     page = open_page(locale="zh-CN")
     for _ in range(4):

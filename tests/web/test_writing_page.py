@@ -106,6 +106,7 @@ def test_another_script_is_asked_about_once(open_page: Open, site: Site) -> None
     assert len(judgements(site)) == 2
 
 
+@pytest.mark.long
 def test_a_draft_survives_with_its_time(open_page: Open, site: Site) -> None:
     """From the browser's storage, and from the server if that is empty."""
     page = open_page()

@@ -241,6 +241,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
     raise AssertionError("it never came to that")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["moved", "removed"])
 def test_a_removed_folder_ends_the_run_with_a_sentence(short: Project, harm: str) -> None:
@@ -272,6 +273,7 @@ def handles(process: subprocess.Popen[str], number: signal.Signals) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
 @pytest.mark.parametrize(

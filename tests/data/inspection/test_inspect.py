@@ -162,6 +162,7 @@ def test_unprintable_characters_are_escaped_and_long_texts_cut() -> None:
     assert short("x" * 301).endswith("x … (301 characters)")
 
 
+@pytest.mark.long
 def test_the_command_prints_plain_lines_when_piped(gnomon: Run, pairs: Path, tiny_model: Path) -> None:
     result = gnomon("data", "inspect", str(pairs), "--rows", "1", "--model", str(tiny_model))
     assert (result.returncode, result.stderr) == (0, "")

@@ -156,7 +156,7 @@ print((psutil.Process().memory_info().rss - before) / 1e6)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_shapes_leave_little_behind() -> None:
     """Without a bound it is half a gigabyte where oneDNN multiplies."""
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)

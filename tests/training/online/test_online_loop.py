@@ -200,6 +200,7 @@ def test_what_arrives_on_the_batch_belongs_to_its_rows(tmp_path: Path, words: An
         torch.testing.assert_close(experience.values[row, :length], values.detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.long
 def test_ppo_learns_what_a_function_rewards(tmp_path: Path, words: Any) -> None:
     """A reward for ending at once: from about one completion in ten to more than eight in 25 rounds."""
     short = FunctionReward(lambda prompt, text: 1.0 if not text else 0.0, "short")

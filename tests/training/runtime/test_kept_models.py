@@ -31,6 +31,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["offline", "online"])
 def test_the_same_numbers_with_them_and_without_and_after_a_kill(kind: str, tmp_path: Path, words: Any) -> None:
     plain, with_snapshots, cut = (tmp_path / name for name in ("plain", "kept", "cut"))
