@@ -172,7 +172,7 @@ def test_the_site_loads_nothing_from_other_servers_and_has_what_it_refers_to(sit
                 assert (page.parent / path).exists() or page.name == "404.html", (page, target)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("part", "words"), [("", "Your model, your data"), ("zh", "你的模型，你的数据")])
 def test_each_site_has_a_search_of_its_language_and_the_reference(site: Path, part: str, words: str) -> None:
     found = json.loads((site / part / "search.json").read_text(encoding="utf-8"))

@@ -70,6 +70,7 @@ def open_page(browser: Browser, site: Site, role: str, **settings: Any) -> tuple
     return page, complaints
 
 
+@pytest.mark.long
 def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Browser, site: Site) -> None:
     rae, complaints = open_page(browser, site, "reviewer")
     rae.get_by_role("link", name="Review").click()
@@ -136,6 +137,7 @@ def test_no_short_word_is_broken_on_a_phone(browser: Browser, site: Site) -> Non
     page.context.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("width", "locale", "scheme"), [(1440, "en-GB", "light"), (390, "zh-CN", "dark")], ids=["wide", "phone"]
 )

@@ -451,6 +451,7 @@ def test_scores_without_a_connection_are_sent_once(open_page: Open, site: Site) 
 # --- For everybody ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("width", "locale", "scheme"), [(390, "en-GB", "dark"), (1440, "zh-CN", "light")])
 @pytest.mark.parametrize("site", KINDS, indirect=True)
 def test_every_kind_is_accessible_and_fits(
