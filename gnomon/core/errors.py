@@ -64,7 +64,7 @@ class Interrupted(GnomonError):
 
 @contextmanager
 def translate_disk_full(
-    folder: Path | str, kept: Callable[[], str] = lambda: "nothing half-written was kept"
+    folder: Path | str, remainder: Callable[[], str] = lambda: "nothing half-written was kept"
 ) -> Iterator[None]:
     """Context manager: raise `DiskFullError` for any error that a full disk caused; others pass unchanged.
 
@@ -73,7 +73,7 @@ def translate_disk_full(
 
     Args:
         folder: on the disk.
-        kept: returns a clause on what is kept.
+        remainder: returns a clause on the work that is not lost.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def translate_disk_full(
         if isinstance(error, GnomonError):
             raise DiskFullError(str(error)) from error
         raise DiskFullError(
-            f"no space is left on the disk that holds {folder}, and {kept()}; free some and "
+            f"no space is left on the disk that holds {folder}, and {remainder()}; free some and "
             "run the same command again."
         ) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +12,7 @@ from rich.table import Table
 from gnomon.web.formatting import interval, number, percent
 
 if TYPE_CHECKING:
+    from gnomon.feedback.quality.annotator_metrics import AnnotatorMetrics
     from gnomon.feedback.quality.score_agreement import Intraclass
     from gnomon.feedback.quality.summary import AnnotatorQuality, QualityReport
     from gnomon.feedback.quality.written_quality import WrittenCounts
@@ -112,7 +113,20 @@ def _confidence(calibration: ConfidenceCalibration) -> Table:
 
 def _people(people: Sequence[AnnotatorQuality]) -> Table:
     """Fits a terminal of 80 columns: intervals stand below their shares, and only names are folded."""
-    table = _table("annotators", "name", "judged", "gold", "κ", "first", "seconds", "reliability")
+    return _people_table(
+        people,
+        ("gold", "κ", "first"),
+        lambda metrics: (_share(metrics.gold), number(metrics.agreement.kappa), _share(metrics.first)),
+    )
+
+
+def _people_table(
+    people: Sequence[AnnotatorQuality],
+    columns: Sequence[str],
+    cells: Callable[[AnnotatorMetrics], Sequence[str]],
+) -> Table:
+    """A row for each annotator: judgements, `columns` with the cells of the metrics, seconds and reliability."""
+    table = _table("annotators", "name", "judged", *columns, "seconds", "reliability")
     table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -120,18 +134,10 @@ def _people(people: Sequence[AnnotatorQuality]) -> Table:
         about, record = person.about, person.record
         name = about["name"] + (f" ({about['state']})" if about["state"] != "active" else "")
         if record is None:
-            table.add_row(name, "0", *["–"] * 5)
+            table.add_row(name, "0", *["–"] * (len(columns) + 2))
             continue
-        metrics = record.metrics
-        table.add_row(
-            name,
-            str(about["judgements"]),
-            _share(metrics.gold),
-            number(metrics.agreement.kappa),
-            _share(metrics.first),
-            number(metrics.seconds, 0),
-            number(record.score),
-        )
+        seconds = number(record.metrics.seconds, 0)
+        table.add_row(name, str(about["judgements"]), *cells(record.metrics), seconds, number(record.score))
     return table
 
 
@@ -144,20 +150,13 @@ def _print_written(counts: WrittenCounts, people: Sequence[AnnotatorQuality], ou
     out.print("written answers have no agreement")
     if counts.flags:
         out.print("flags: " + ", ".join(f"{n} {flag}" for flag, n in counts.flags.items()))
-    table = _table("annotators", "name", "judged", "flagged", "accepted", "seconds", "reliability")
-    table.box, table.columns[0].overflow = SIMPLE_HEAD, "fold"
-    for column in table.columns[1:]:
-        column.no_wrap = True
-    for person in people:
-        about, record = person.about, person.record
-        name = about["name"] + (f" ({about['state']})" if about["state"] != "active" else "")
-        if record is None:
-            table.add_row(name, "0", *["–"] * 4)
-            continue
-        metrics = record.metrics
-        shares = (_share(metrics.flagged), _share(metrics.accepted))
-        table.add_row(name, str(about["judgements"]), *shares, number(metrics.seconds, 0), number(record.score))
-    out.print(table)
+    out.print(
+        _people_table(
+            people,
+            ("flagged", "accepted"),
+            lambda metrics: (_share(metrics.flagged), _share(metrics.accepted)),
+        )
+    )
 
 
 def _share(share: Share) -> str:

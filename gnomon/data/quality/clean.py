@@ -79,7 +79,9 @@ def clean_file(
     key = None if is_pipe(locate(path)[0]) else work_key(source, recognition, active, tools.tokenizer)
     try:
         with (
-            translate_disk_full(out.absolute().parent, lambda: _kept(out, checks, resumable=key is not None)),
+            translate_disk_full(
+                out.absolute().parent, lambda: _remainder(out, checks, resumable=key is not None)
+            ),
             WorkFolder(out, key, overwrite=overwrite) as work,
         ):
             # A process that held the folder may have written them since.
@@ -102,7 +104,7 @@ def _how_to_go_on(path: Path, done: int, *, resumable: bool) -> str:
     return f"stopped; {name} cannot be resumed, so write its content to a file and clean that, or start again."
 
 
-def _kept(out: Path, checks: FileChecks, *, resumable: bool) -> str:
+def _remainder(out: Path, checks: FileChecks, *, resumable: bool) -> str:
     """A clause on the checked rows that a full disk leaves."""
     # Counted on the disk: this command may have failed before it read those of an earlier one.
     done = count_rows(work_path(out), checks.row_checks.width) if resumable else 0

@@ -191,12 +191,14 @@ def _shards(kind: type, path: Path, layout: RowLayout, keys: KeysRead) -> Iterat
 def _join(rows: ExampleFile, prompt_of_row: Sequence[int], out: Path, facts: Mapping[str, Any]) -> None:
     """Write the examples of rows, those of one prompt together and joined where they share a completion."""
     waiting: list[pa.RecordBatch] = []
+    size = 0
     with example_writer(out, facts) as writer, progress("joining pairs", len(rows), after=SHORT_SECONDS) as bar:
         for done, batch in _joined(rows, np.array(prompt_of_row)):
             waiting.append(batch)
-            if sum(map(len, waiting)) >= BATCH:
+            size += len(batch)
+            if size >= BATCH:
                 writer.write_batch(concatenated(waiting))
-                waiting = []
+                waiting, size = [], 0
                 bar.at(done)
         if waiting:
             writer.write_batch(concatenated(waiting))
