@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from exported import pair_preferences
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import Site, fill, serving
 
 from gnomon.feedback.store.store import Project, Store
@@ -117,6 +118,22 @@ def test_a_reviewer_decides_and_an_administrator_sees_to_the_rest(browser: Brows
     root.context.close()
     assert complaints == []
     assert all("409" in message for message in more), "the browser notes the refused one"
+
+
+def test_a_click_before_the_script_has_loaded_is_not_lost(browser: Browser, site: Site) -> None:
+    """The form waits for its script, rather than being sent as a bare form that changes nothing."""
+    root, _ = open_page(browser, site, "admin")
+    site.store.set_annotator("bob", "paused")
+
+    def late(route: Route) -> None:
+        time.sleep(1.0)
+        route.continue_()
+
+    root.route("**/static/admin.js", late)
+    root.goto(f"{site.address}/admin/annotators", wait_until="commit")
+    bob = root.get_by_role("article", name="Bob")
+    bob.get_by_role("button", name="Resume").click()
+    expect(bob.get_by_text("active")).to_be_visible()
 
 
 def test_no_short_word_is_broken_on_a_phone(browser: Browser, site: Site) -> None:

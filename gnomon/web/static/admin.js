@@ -124,3 +124,8 @@ if (at("live")) setInterval(async () => {
   bar.max = progress.open + progress.done + progress.disputed + progress.closed || 1;
   bar.value = progress.done;
 }, BEAT);
+
+// --- Ready -----------------------------------------------------------------------------------------------------------
+
+// Until here a click would send a form as the browser does by itself, to no address that takes it.
+for (const waiting of document.querySelectorAll("[inert]")) waiting.inert = false;
