@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gnomon.cli import compare, data, feedback_profiles, inference, train
+from gnomon.cli import compare, data, inference, train
+from gnomon.cli.feedback import commands as feedback
 from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
 from gnomon.core.errors import (
     ConfigError,
@@ -192,7 +193,7 @@ app.command()(compare.compare)
 app.command()(inference.score)
 app.command()(inference.sample)
 app.command()(inference.chat)
-app.add_typer(feedback_profiles.app, name="feedback")
+app.add_typer(feedback.app, name="feedback")
 
 
 @app.command()

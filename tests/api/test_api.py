@@ -14,7 +14,7 @@ from project import Project, environment
 
 import gnomon
 from gnomon.api import inference, recipes, training
-from gnomon.cli.feedback import app as feedback
+from gnomon.cli.feedback.commands import app as feedback
 from gnomon.cli.main import app
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError, RunError
 from gnomon.core.storage.files import read_json, read_jsonl

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback import PORT, Mix, ProjectId, Url, counted, shares_of
-from gnomon.cli.feedback_automation import (
+from gnomon.cli.feedback.arguments import PORT, Mix, ProjectId, Url, app, counted, shares_of
+from gnomon.cli.feedback.automation import (
     GENERATION_OPTIONS,
     PROGRAM_OPTIONS,
     SOURCE_OPTIONS,
-    app,
     generation_settings,
     source_settings,
 )
@@ -27,7 +26,6 @@ from gnomon.cli.option_groups import Options, option_group
 if TYPE_CHECKING:  # heavy, so imported by the command that uses it
     from gnomon.feedback.collection.summary import CollectSummary
 
-__all__ = ["app"]
 TARGET = "gnomon.feedback.collection.plan:CollectTarget"
 UNREACHED = 1  # exit status if the collection ends before its target
 

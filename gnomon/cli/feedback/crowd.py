@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback import ProjectId, Url
-from gnomon.cli.feedback_collect import app
+from gnomon.cli.feedback.arguments import ProjectId, Url, app
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
 
-__all__ = ["app"]
 LINK = "gnomon.feedback.crowd_platforms:CrowdLink"
 
 LINK_OPTIONS: Options = {  # the fields of `CrowdLink`

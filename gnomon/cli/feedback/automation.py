@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback import ProjectId, Url, app
+from gnomon.cli.feedback.arguments import ProjectId, Url, app
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
 from gnomon.core import ranges
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # heavy, so imported by the commands that use it
     from gnomon.feedback.generation.generate import GenerationResult
     from gnomon.feedback.generation.requests import GenerationSettings
 
-__all__ = ["app"]
 POWER, GENERATION = (
     "gnomon.feedback.planning.annotation_plan:PowerSettings",
     "gnomon.feedback.generation.requests:GenerationSettings",

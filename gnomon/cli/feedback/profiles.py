@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gnomon.cli.feedback import ProjectId, Url
-from gnomon.cli.feedback_crowd import app
+from gnomon.cli.feedback.arguments import ProjectId, Url, app
 from gnomon.cli.number_options import number
 from gnomon.core import ranges
 
-__all__ = ["app"]
 CLUSTERS = ranges.Range("it counts clusters of prompts", ge=2, le=1000)
 
 

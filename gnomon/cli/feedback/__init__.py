@@ -1,0 +1,1 @@
+"""`gnomon feedback`: collect human judgements and export them as training data."""
