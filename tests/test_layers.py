@@ -33,6 +33,7 @@ INNER_ORDER = {
     "training": ("", "runtime", "offline", "online"),
     "rewards": ("named", ""),
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
+    "cli": ("", "feedback", "main"),
 }  # fmt: skip
 CROWDED = 16
 LISTED = ("algorithms", "stages", "data/formats")  # one file an entry
