@@ -25,7 +25,7 @@ INNER_ORDER = {
         "reading", "formats", "templates", "", "tokenized", "pairs", "quality", "rendering", "splitting",
         "inspection",
     ),
-    "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", ""),
+    "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", "", "encoders"),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
         "export", "collection",

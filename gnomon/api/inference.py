@@ -14,10 +14,12 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Rollout
 from gnomon.core.types import Completion, Message, Prompt
+from gnomon.models.encoders.scorer import EncoderScorer, open_scorer
 from gnomon.models.engine.device import find_compute
-from gnomon.models.external import open_policy, open_reward_model
+from gnomon.models.external import open_policy
 from gnomon.models.roles import Policy, RewardModel
 from gnomon.models.settings import Device, Precision
+from gnomon.rewards.encoder_reward import EncoderReward
 from gnomon.rewards.reward import LearnedReward
 from gnomon.rollouts.sampling_params import Sampling
 
@@ -36,21 +38,24 @@ def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "
     return open_policy(os.fspath(name), find_compute(device, precision))
 
 
-def load_reward_model(name: Name, *, device: Device = "auto", precision: Precision = "float32") -> RewardModel:
+def load_reward_model(
+    name: Name, *, device: Device = "auto", precision: Precision = "float32"
+) -> RewardModel | EncoderScorer:
     """Load a trained reward model.
 
     It computes in float32 by default, so that a text has the same score on every processor; `precision="auto"` is
     faster on processors with bfloat16 instructions.
 
     Args:
-        name: a stage's folder, or any other written by `save_pretrained`.
+        name: a stage's folder, a hub name, or any folder written by `save_pretrained`; `model#head` for a model
+            with several heads.
         device: `auto` uses a GPU if there is one.
-        precision: precision of matrix products.
+        precision: precision of matrix products; encoders compute in float32.
 
     Raises:
         ModelError: the model does not exist, or is not a reward model.
     """
-    return open_reward_model(os.fspath(name), find_compute(device, precision))
+    return open_scorer(os.fspath(name), find_compute(device, precision))
 
 
 def sample(
@@ -82,7 +87,9 @@ def sample(
     return [one.rollout for one in samples]
 
 
-def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequence[str]) -> list[float]:
+def score(
+    model: RewardModel | EncoderScorer, prompts: Sequence[str | Prompt], completions: Sequence[str]
+) -> list[float]:
     """Score completions with a reward model, in logits of being preferred.
 
     Args:
@@ -97,8 +104,8 @@ def score(model: RewardModel, prompts: Sequence[str | Prompt], completions: Sequ
         raise ConfigError(f"{len(prompts)} prompts and {len(completions)} completions; give equally many.")
     requests = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
     texts = [Completion(str(n), text) for n, text in enumerate(completions)]
-    scores = LearnedReward(model, "reward").score(requests, texts)
-    values: list[float] = scores.values.tolist()
+    judge = LearnedReward(model, "reward") if isinstance(model, RewardModel) else EncoderReward(model, "reward")
+    values: list[float] = judge.score(requests, texts).values.tolist()
     return values
 
 

@@ -17,13 +17,13 @@ from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.sources import check_source
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.reported_rows import first_row, read_reported
-from gnomon.models.external import open_reward_model
 from gnomon.models.settings import Precision
 from gnomon.rewards.reward import Reward, numbers_of, watched_scores
 from gnomon.stages.common.reward_factory import named_reward
 from gnomon.stats.intervals import wilson_interval
 
 if TYPE_CHECKING:
+    from gnomon.models.encoders.scorer import EncoderScorer
     from gnomon.models.roles import RewardModel
 
 Row = dict[str, Any]
@@ -60,10 +60,11 @@ def reward_named(judge: str, precision: Precision = "float32") -> Reward:
     A model computes in float32 by default, so that a text has the same score on every processor.
     """
 
-    def load() -> RewardModel:
+    def load() -> RewardModel | EncoderScorer:
+        from gnomon.models.encoders.scorer import open_scorer
         from gnomon.models.engine.device import find_compute
 
-        return open_reward_model(judge, find_compute("auto", precision))
+        return open_scorer(judge, find_compute("auto", precision))
 
     return named_reward(judge, {}, load, None)
 

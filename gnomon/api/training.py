@@ -44,7 +44,9 @@ class TrainedModel:
     @cached_property
     def reward_model(self) -> RewardModel:
         """The trained reward model, loaded at first use."""
-        return load_reward_model(self.folder)
+        model = load_reward_model(self.folder)
+        assert isinstance(model, RewardModel), "no stage trains an encoder"
+        return model
 
 
 def train(

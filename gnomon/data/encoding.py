@@ -27,7 +27,7 @@ from gnomon.core.types import (
 )
 from gnomon.data.records import completions_of
 from gnomon.data.templates.chat_template import longest_token
-from gnomon.data.templates.rendering import prompt_label, render_prompt, render_turns
+from gnomon.data.templates.rendering import prompt_label, render_conversation, render_prompt, render_turns
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 
 REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
@@ -356,6 +356,43 @@ def encode_completions(
         if ids[-1] in ends[1:]:
             ids = (*ids[:-1], ends[0])
         encoded.append(Example(prompt.id, rendered[prompt.id], (ids,), masks=masks))
+    return encoded
+
+
+def encode_conversations(
+    prompts: Sequence[Prompt], completions: Sequence[Completion], tokenizer: Any, padding: int | None = None
+) -> list[Example | RejectedRow]:
+    """Encode whole conversations for scoring at their last token: an example each, or the rejected row.
+
+    The ids are those of transformers' `apply_chat_template`, up to the last one that is not `padding`: there
+    transformers' classifiers read the score, also where a text ends with the padding token. An example's
+    completion is what follows the prompt's own ids, so that completions of one prompt share it; ids that a
+    sampler drew are not used.
+
+    Args:
+        prompts: one for each completion.
+        completions: the completions.
+        tokenizer: of the model that scores.
+        padding: id of the padding token in the model's configuration.
+    """
+    rendered: dict[str, tuple[int, ...]] = {}
+    encoded: list[Example | RejectedRow] = []
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        where = prompt_label(prompt)
+        turns = (Message("assistant", completion.text),) if completion.turns is None else completion.turns
+        try:
+            if prompt.id not in rendered:
+                rendered[prompt.id] = tuple(render_prompt(tokenizer, prompt))
+            ids = tuple(render_conversation(tokenizer, prompt, turns, where))
+        except DataError as error:
+            encoded.append(_refused(where, _reason(error, where), completion.text))
+            continue
+        while len(ids) > 1 and ids[-1] == padding:
+            ids = ids[:-1]
+        start, key = rendered[prompt.id], prompt.id
+        if ids[: len(start)] != start or len(ids) <= len(start):
+            start, key = ids[:-1], f"{prompt.id}, row {row}"
+        encoded.append(Example(key, start, (ids[len(start) :],)))
     return encoded
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gnomon.core.errors import ModelError
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.models.catalog import CATALOG
-from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable
+from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable, split_head
 
 if TYPE_CHECKING:  # slow to import, and not needed to name or check models
     from gnomon.models.engine.device import Compute
@@ -27,11 +27,13 @@ def is_external_model(name: str) -> bool:
 
 
 def model_path(name: str) -> str:
-    """Return the name to load a model by: for a stage's folder that of the `model` in it."""
+    """Return the name to load a model by: for a stage's folder that of the `model` in it, with its `#head`."""
+    name, head = split_head(name)
+    mark = "" if head is None else f"#{head}"
     folder = Path(name).expanduser()
-    if any((folder / mark).exists() for mark in MARKS) or not (folder / "model" / "config.json").exists():
-        return name
-    return str(folder / "model")
+    if any((folder / file).exists() for file in MARKS) or not (folder / "model" / "config.json").exists():
+        return name + mark
+    return str(folder / "model") + mark
 
 
 def check_external_model(name: str, expected: str = "policy or reward") -> None:
@@ -39,7 +41,7 @@ def check_external_model(name: str, expected: str = "policy or reward") -> None:
 
     A hub name is checked when the model is loaded.
     """
-    name = model_path(name)
+    name, _ = split_head(model_path(name))
     path = Path(name).expanduser()
     if name in CATALOG:
         return
@@ -64,6 +66,7 @@ def check_external_model(name: str, expected: str = "policy or reward") -> None:
 
 def kind_of(name: str) -> str:
     """Return `policy`, `reward` or `critic`, by a model's configuration; "" if it does not show."""
+    name, _ = split_head(name)
     path = Path(name).expanduser()
     if name in CATALOG or path.suffix == ".gguf":
         return "policy"
@@ -81,6 +84,13 @@ def kind_of(name: str) -> str:
     if task == "SEQ_CLS" or first.endswith("ForSequenceClassification"):
         return "reward"
     return "policy" if task or first else ""
+
+
+def _own_class(name: str) -> str:
+    """Return the class of a model folder that brings its own code, or ""."""
+    configuration = _read(Path(split_head(name)[0]).expanduser() / "config.json")
+    names = configuration.get("architectures")
+    return str(names[0]) if configuration.get("auto_map") and isinstance(names, list) and names else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -113,6 +123,11 @@ def require_kind(name: str, expected: str) -> None:
     """
     kind = kind_of(name)
     if kind and kind not in expected.split(" or "):
+        if expected == "reward" and (own := _own_class(name)):
+            raise ModelError(
+                f"{name} is of the class {own}, whose code is in its own folder, and Gnomon runs none of it; "
+                "give a model of a class of transformers that ends with ForSequenceClassification."
+            )
         kinds = {"policy": "a language model", "reward": "a reward model", "critic": "a critic"}
         allowed = " or ".join(kinds[one] for one in expected.split(" or "))
         raise ModelError(f"{name} holds {kinds[kind]}, but {allowed} is needed; give another model.")
@@ -141,8 +156,11 @@ def open_reward_model(
 ) -> RewardModel:
     """Load a trained reward model by any name that a user may give.
 
+    One that Gnomon saved has a `score_offset` in its configuration. Without it the model was trained
+    elsewhere, on whole conversations as the chat template writes them, and is scored on these.
+
     Args:
-        name: of the hub, or a path.
+        name: of the hub, or a path; `model#head` for a model with several heads.
         compute: device and precision.
         seed: unused for a model that has a head.
         chat_template: as in `load_tokenizer`.
@@ -151,7 +169,9 @@ def open_reward_model(
 
     name = model_path(name)
     require_kind(name, "reward")
-    return load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
+    model = load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
+    model.whole_conversation = getattr(model.network.config.get_text_config(), "score_offset", None) is None
+    return model
 
 
 def digest_model(name: str, written: str | None = None) -> str:
@@ -163,7 +183,7 @@ def digest_model(name: str, written: str | None = None) -> str:
     as for make and rsync: reading gigabytes at each start would take as long as loading them, and an error of
     this rule makes a stage run again, never be skipped.
     """
-    path = Path(model_path(name)).expanduser()
+    path = Path(split_head(model_path(name))[0]).expanduser()
     here = [] if name in CATALOG else [path] if path.is_file() else path.iterdir() if path.is_dir() else []
     state = {f.name: _state(f) for f in here if f.is_file() and f.suffix in READ}
     return digest_of({"name": name if written is None else written, "files": state})

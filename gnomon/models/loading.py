@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from gnomon.core.boundary import first_line
@@ -30,7 +31,15 @@ from gnomon.models.engine.device import Compute
 from gnomon.models.library_patches import quiet_transformers, set_score_head, train_padding_embedding
 from gnomon.models.resolve import base_info, resolve
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
-from gnomon.models.scalar_head import ScalarHead, load_head, new_head, save_with_head, start_at_zero
+from gnomon.models.scalar_head import (
+    ScalarHead,
+    choose_head,
+    keep_head,
+    load_head,
+    new_head,
+    save_with_head,
+    start_at_zero,
+)
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import with_end_tokens
 from gnomon.models.verify_forward import verified
@@ -46,7 +55,7 @@ def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
         chat_template: `plain` (turns as `Human: …` and `Assistant: …`), the path of a Jinja file, or `None` for
             the tokenizer's own; one that has none is refused.
     """
-    with _loading(name):
+    with loading(name):
         tokenizer = AutoTokenizer.from_pretrained(_tokenizer_home(name), trust_remote_code=False)
         tokenizer("gnomon", add_special_tokens=False)  # a broken configuration may show only here
     if chat_template is not None:
@@ -99,7 +108,7 @@ def load_policy(
         trainable: weights that learn; by default none.
         chat_template: as in `load_tokenizer`.
     """
-    network, _ = _pretrained(AutoModelForCausalLM, name)
+    network, _ = load_network(AutoModelForCausalLM, name)
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     return _with_card(Policy(network, tokenizer, compute, make_trainable(network, trainable)), name)
@@ -206,28 +215,45 @@ def _with_card(model: M, name: str) -> M:
 def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSettings | None, bool]:
     """Load a network with a scalar head; returns the head's shape, and whether it was saved as a critic's.
 
-    The shape is `None` if the folder holds no head.
+    The shape is `None` if the folder holds no head. Of several heads the one in `model#head` is kept.
     """
-    changes: dict[str, Any] = {"num_labels": 1}
+    with loading(name):
+        source = resolve(name)
+        check_config(Path(source), name)
+        index, heads = choose_head(name, source)
+    changes: dict[str, Any] = {"num_labels": 1} if len(heads) < 2 else {}
     if num_layers is not None:
         changes["num_hidden_layers"] = num_layers
-    network, missing = _pretrained(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
-    with _loading(name):
-        saved = load_head(network, resolve(name))
+    network, missing = load_network(AutoModelForSequenceClassification, name, {"score.weight"}, **changes)
+    if not isinstance(getattr(network, "score", None), nn.Linear):
+        raise ModelError(
+            f"{network.config.model_type} models are not supported as reward models here: their head is no "
+            "linear layer on the last token; encoders are scored, but not trained."
+        )
+    if len(heads) > 1:
+        keep_head(network, index, heads[index])
+    with loading(name):
+        saved = load_head(network, source)
     is_critic = bool(network.config.__dict__.pop(VALUE_HEAD, False))
     return network, saved or (None if missing else PLAIN_HEAD), is_critic
 
 
-def _pretrained(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
+def load_network(kind: Any, name: str, new: Set[str] = frozenset(), **changes: Any) -> tuple[Any, set[str]]:
     """Load a network; returns which weights in `new` its folder lacks, and refuses one that lacks others.
 
     transformers would fill those with random numbers and only warn.
+
+    Args:
+        kind: transformers' class that loads it, such as `AutoModelForCausalLM`.
+        name: of the catalog, of the hub, or a path.
+        new: weights that the folder may lack.
+        changes: of the configuration.
     """
-    with _loading(name):
+    with loading(name):
         source = resolve(name)
         check_config(Path(source), name)
         if base := adapter_base(source):
-            network, missing = _pretrained(kind, base, new, **changes)
+            network, missing = load_network(kind, base, new, **changes)
             return network, missing - merge_adapter(network, source, partly=bool(new))
         network, facts = kind.from_pretrained(
             source,
@@ -306,7 +332,7 @@ def _kind_of(model: Model) -> Kind:
 
 
 @contextlib.contextmanager
-def _loading(name: str) -> Iterator[None]:
+def loading(name: str) -> Iterator[None]:
     """Context manager: no progress bars, and one sentence for errors that a user can fix."""
     try:
         with quiet_transformers():

@@ -30,6 +30,7 @@ from gnomon.models.catalog import (
     write_metadata,
     write_once,
 )
+from gnomon.models.settings import split_head
 
 # HTTPError of the hub's HTTP library; which library that is depends on the hub's version.
 NETWORK_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -38,11 +39,12 @@ MARKS = ("config.json", "adapter_config.json")  # a folder with one of them is a
 
 
 def resolve(name: str) -> str:
-    """Return a folder, or the name of a model on the hub or in its cache.
+    """Return a folder, or the name of a model on the hub or in its cache; the head of `model#head` is ignored.
 
     Raises:
         ModelError: there is no such folder or file, the hub has no such model, or it cannot be reached.
     """
+    name, _ = split_head(name)
     if name in CATALOG:
         return str(installed_model(name))
     path = Path(name).expanduser()

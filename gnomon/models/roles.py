@@ -303,7 +303,14 @@ class RewardModel(Model):
     """A decoder with a scalar head: a linear layer on the last token, or a `ScalarHead`.
 
     `network.config.score_offset` is subtracted, so that 0 is the average score of the completions of `center`.
+
+    Attributes:
+        whole_conversation: a completion is scored at the last token that the chat template writes, as
+            transformers scores a rendered conversation; otherwise at the token that ends the completion, as
+            Gnomon trains.
     """
+
+    whole_conversation = False
 
     def scores(self, tokens: TokenGroups) -> Tensor:
         """Compute one score per completion, `[N]`, in logits of being preferred."""

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoConfig
 from transformers.utils import cached_file
 
 from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
 from gnomon.models.config_limits import require_memory
 from gnomon.models.library_patches import set_score_head, use_config
-from gnomon.models.settings import HeadSettings
+from gnomon.models.settings import HeadSettings, split_head
 
 
 class ScalarHead(nn.Module):
@@ -111,6 +112,56 @@ def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tenso
         return head.read(head.pool(states, lengths))
     values: Tensor = head(last_states(states, lengths)).squeeze(-1)
     return values
+
+
+def choose_head(name: str, source: str) -> tuple[int, list[str]]:
+    """Return the index of the head that `model#head` names, and the names of all heads of a saved classifier.
+
+    The names are those of `id2label`. A model that is no classifier, or that has one head, needs none.
+
+    Args:
+        name: of the model, as the user wrote it.
+        source: its folder or hub name.
+
+    Raises:
+        ModelError: several heads and none named, or no head of that name; the error lists the heads.
+    """
+    path, chosen = split_head(name)
+    config = None
+    if not Path(source).is_dir() or (Path(source) / "config.json").is_file():  # an adapter alone has none
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    first = str((getattr(config, "architectures", None) or [""])[0])
+    labels = config.id2label if config is not None and first.endswith("ForSequenceClassification") else None
+    heads = [str(label) for _, label in sorted((labels or {}).items())]
+    if chosen is None and len(heads) < 2:
+        return 0, heads
+    if chosen in heads and heads.count(chosen) == 1:
+        return heads.index(chosen), heads
+    if not heads:
+        raise ModelError(f"'{path}' has no named heads, so '#{chosen}' names none; leave it out.")
+    problem = f"has {len(heads)} heads" if chosen is None else f"has no head '{chosen}'"
+    raise ModelError(
+        f"reward model '{path}' {problem}; give one as {path}#HEAD, of: {', '.join(map(repr, heads))}."
+    )
+
+
+def keep_head(network: Any, index: int, label: str) -> None:
+    """Reduce a classifier's linear head to one of its outputs, which is then the score.
+
+    Args:
+        network: the classifier, whose `score` is a linear layer.
+        index: of the output.
+        label: the name of that output, kept in the configuration.
+    """
+    own = network.score
+    single = nn.Linear(own.in_features, 1, bias=own.bias is not None, dtype=own.weight.dtype)
+    with torch.no_grad():
+        single.weight.copy_(own.weight[index : index + 1])
+        if own.bias is not None:
+            single.bias.copy_(own.bias[index : index + 1])
+    set_score_head(network, single)
+    network.num_labels = network.config.num_labels = 1
+    network.config.id2label, network.config.label2id = {0: label}, {label: 0}
 
 
 HEAD_FILE = "reward_head.safetensors"

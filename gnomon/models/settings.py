@@ -88,3 +88,15 @@ class HeadSettings(Settings):
 
 
 PLAIN_HEAD = HeadSettings()
+
+
+def split_head(name: str) -> tuple[str, str | None]:
+    """Split the name of a model with several heads, `model#head`, into the model's name and the head's.
+
+    This is the one form in which a head is named: on the command line, in recipes and in Python calls. The
+    head is `None` where none is named; an existing path that holds `#` is a path.
+    """
+    path, mark, head = name.rpartition("#")
+    if not mark or not path or Path(name).expanduser().exists():
+        return name, None
+    return path, head

@@ -15,7 +15,7 @@ from gnomon.core.lazy import torch
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
-from gnomon.data.encoding import Example, context_length, encode_completions
+from gnomon.data.encoding import Example, context_length, encode_completions, encode_conversations
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,8 +120,12 @@ class LearnedReward:
             end_ids,
         )  # imports transformers, which rewards without a model do not need
 
-        ends = end_ids(self.model.network, self.model.tokenizer)
-        encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
+        if self.model.whole_conversation:
+            padding = self.model.network.config.get_text_config().pad_token_id
+            encoded = encode_conversations(prompts, completions, self.model.tokenizer, padding)
+        else:
+            ends = end_ids(self.model.network, self.model.tokenizer)
+            encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
         context = context_length(self.model.network.config)
         readable: list[tuple[int, Example]] = []
         failures: list[tuple[int, str]] = []

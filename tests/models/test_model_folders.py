@@ -148,9 +148,9 @@ def test_a_reward_model_from_elsewhere_keeps_its_head(folder: Path) -> None:
         load_policy(str(folder), CPU)
 
 
-def test_a_classifier_of_several_labels_is_no_reward_model(folder: Path) -> None:
+def test_a_classifier_of_several_labels_needs_the_name_of_one(folder: Path) -> None:
     AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"has another shape of the weight score\.weight"):
+    with pytest.raises(ModelError, match=r"has 2 heads; give one as .*#HEAD, of: 'LABEL_0', 'LABEL_1'"):
         load_reward_model(str(folder), CPU, seed=0)
 
 

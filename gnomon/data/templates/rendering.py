@@ -74,6 +74,38 @@ def _check_others_content(text: str, message: Message, where: str) -> None:
         )
 
 
+def render_conversation(
+    tokenizer: Any, prompt: Prompt, turns: Sequence[Message], where: str = "completion"
+) -> list[int]:
+    """Tokenize a conversation as the template writes all of it, with what follows the last end of turn.
+
+    These are the ids of transformers' `apply_chat_template` without a generation prompt, on which reward models
+    that were trained elsewhere are scored.
+
+    Args:
+        tokenizer: with its chat template.
+        prompt: the conversation up to the answer.
+        turns: the assistant's, and between them others'.
+        where: the row, for messages.
+
+    Raises:
+        DataError: the template refuses it, or omits the content of a turn.
+    """
+    for turn in (*prompt.messages, *turns):
+        check_text(turn.content, where)
+    shield, messages, inputs = shielded(tokenizer, [*prompt.messages, *turns], TemplateInputs.of(prompt))
+    text = render_text(tokenizer, messages, where, answer=False, inputs=inputs)
+    check_kwargs(tokenizer, inputs, where)
+    check_tools(tokenizer, messages, inputs, where)
+    for number, message in enumerate(messages):
+        check_calls(tokenizer, messages, number, inputs, where)
+        if message.role != "assistant":
+            _check_others_content(text, message, where)
+        elif number >= len(prompt.messages) and not holds(text, message.content):
+            raise DataError(f"{where}: the chat template {CHANGED}; give another template.")
+    return shield.ids(tokenizer, text)
+
+
 class _Rewritten(DataError):
     """The template does not keep or end an earlier turn as the policy wrote it."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnomon.models.external import open_reward_model
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
+from gnomon.rewards.encoder_reward import model_reward
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
 from gnomon.rewards.registry import REWARDS, make_named_reward
 from gnomon.rewards.reward import LearnedReward, Reward
 from gnomon.stages.workspace import Workspace
 
 if TYPE_CHECKING:
+    from gnomon.models.encoders.scorer import EncoderScorer
     from gnomon.models.roles import RewardModel
 
 
@@ -52,18 +53,24 @@ def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | No
     return named_reward(
         spec,
         work.functions,
-        lambda: open_reward_model(
-            work.model(spec), work.compute, seed=work.recipe.seed, chat_template=work.recipe.model.chat_template
-        ),
+        lambda: _open(work, spec),
         sampled_by,
         timeout,
     )
 
 
+def _open(work: Workspace, spec: str) -> RewardModel | EncoderScorer:
+    """Load the reward model that a recipe names."""
+    from gnomon.models.encoders.scorer import open_scorer
+
+    recipe = work.recipe
+    return open_scorer(work.model(spec), work.compute, seed=recipe.seed, chat_template=recipe.model.chat_template)
+
+
 def named_reward(
     spec: str,
     functions: Mapping[str, RewardFunction],
-    load_model: Callable[[], RewardModel],
+    load_model: Callable[[], RewardModel | EncoderScorer],
     sampled_by: Any,
     timeout: float | None = None,
 ) -> Reward:
@@ -82,6 +89,4 @@ def named_reward(
         return make_named_reward(function, spec, tokenizer=sampled_by, timeout=timeout)
     if spec in REWARDS.names():
         return make_named_reward(REWARDS.find(spec), spec, tokenizer=sampled_by, timeout=timeout)
-    judge = load_model()
-    judge.round_weights()
-    return LearnedReward(judge, spec, sampled_by=sampled_by)
+    return model_reward(load_model(), spec, sampled_by)

@@ -1,0 +1,1 @@
+"""Encoders with a classifier as reward models: scored as transformers computes them, not trained."""

@@ -1,0 +1,265 @@
+"""Reward models that transformers saved: they have transformers' scores of the rendered conversation."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import CPU, config_of, prompts_of
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from torch import nn
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from gnomon.api.score import reward_named
+from gnomon.core.errors import ModelError
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.models.encoders.scorer import ENCODERS, EncoderScorer, open_scorer
+from gnomon.models.external import open_reward_model
+from gnomon.models.loading import save_model
+from gnomon.models.roles import RewardModel
+from gnomon.models.settings import split_head
+
+QUESTIONS = ["review a film", "is it a good film or not", "why"]
+ANSWERS = ["a very good film", "no", "good good good film film"]
+HEADS = {0: "helpfulness", 1: "correctness", 2: "verbosity"}
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "sliding_window": 64, "query_pre_attn_scalar": 8},
+    "mistral": {"sliding_window": None},
+    "gpt_neox": {},
+}
+ENCODER_SIZES = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 64, "initializer_range": 0.4, "pad_token_id": 1, "embedding_size": 32,
+    "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "type_vocab_size": 2,
+}  # fmt: skip
+
+
+def saved_decoder(folder: Path, tokenizer: Any, kind: str = "llama", **changes: Any) -> str:
+    """A classifier as transformers saves it; by default it has one output and no padding token."""
+    changes = {"num_labels": 1} | changes
+    torch.manual_seed(4)
+    config = config_of(kind, len(tokenizer) + 8, 2, **{**KINDS[kind], **changes})
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def pair_tokenizer() -> Any:
+    """A tokenizer of words with BERT's form of a pair."""
+    words = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]", *dict.fromkeys(" ".join(QUESTIONS + ANSWERS).split())]
+    inner = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 0), ("[SEP]", 2)]
+    )
+    names = {"cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=inner, mask_token="[MASK]", **names)
+
+
+def saved_encoder(folder: Path, kind: str = "bert", **changes: Any) -> str:
+    tokenizer = pair_tokenizer()
+    torch.manual_seed(4)
+    sizes = {"num_labels": 1, **ENCODER_SIZES, **changes}
+    config = CONFIG_MAPPING[kind](vocab_size=len(tokenizer), **sizes)
+    network = AutoModelForSequenceClassification.from_config(config)
+    last = getattr(network.classifier, "out_proj", network.classifier)
+    nn.init.normal_(last.bias)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def rows() -> tuple[list[Prompt], list[Completion]]:
+    prompts = [*prompts_of(*QUESTIONS), *prompts_of(*QUESTIONS)[:1]]
+    return prompts, [Completion(str(n), text) for n, text in enumerate([*ANSWERS, "a film"])]
+
+
+@torch.no_grad()
+def own_scores(folder: str, output: int = 0) -> list[float]:
+    """Transformers' score of each rendered conversation alone."""
+    network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    scores = []
+    for prompt, completion in zip(*rows(), strict=True):
+        turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        turns.append({"role": "assistant", "content": completion.text})
+        ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
+        scores.append(float(network(input_ids=ids).logits[0, output]))
+    return scores
+
+
+def check(spec: str, expected: list[float]) -> None:
+    result = reward_named(spec).score(*rows())
+    assert not result.failures
+    assert max(expected) - min(expected) > 0.05
+    assert result.values.tolist() == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decoder_is_scored_on_the_whole_rendered_conversation(
+    kind: str, tmp_path: Path, chat_tokenizer: Any
+) -> None:
+    """The template writes a line break after the end of a turn, and transformers reads the score there."""
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer, kind)
+    check(folder, own_scores(folder))
+
+
+def test_the_score_is_not_read_at_padding(tmp_path: Path, chat_tokenizer: Any) -> None:
+    """Where a text ends with the model's padding token, transformers reads the token before it."""
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>\n", "<|im_end|>")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    folder = saved_decoder(tmp_path / "model", tokenizer, pad_token_id=end)
+    check(folder, own_scores(folder))
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    check(folder, own_scores(folder))
+
+
+def test_a_template_that_adds_to_the_answer_is_followed(tmp_path: Path, chat_tokenizer: Any) -> None:
+    """As Qwen3's, which writes empty reasoning before a last answer, but not in the generation prompt."""
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}(no thoughts) {% endif %}"
+        "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    folder = saved_decoder(tmp_path / "model", tokenizer)
+    check(folder, own_scores(folder))
+
+
+@pytest.mark.parametrize("name", [*HEADS.values()])
+def test_one_of_several_heads_is_named(name: str, tmp_path: Path, chat_tokenizer: Any) -> None:
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer, num_labels=3, id2label=HEADS)
+    check(f"{folder}#{name}", own_scores(folder, [*HEADS.values()].index(name)))
+
+
+@pytest.mark.parametrize("save", [saved_encoder, saved_decoder])
+@pytest.mark.parametrize(("mark", "problem"), [("", "has 3 heads"), ("#safety", "has no head 'safety'")])
+def test_a_missing_head_is_refused_with_the_list(
+    save: Any, mark: str, problem: str, tmp_path: Path, chat_tokenizer: Any
+) -> None:
+    heads = {"num_labels": 3, "id2label": HEADS}
+    arguments = (chat_tokenizer,) if save is saved_decoder else ()
+    folder = save(tmp_path / "model", *arguments, **heads)
+    with pytest.raises(ModelError, match=problem) as refusal:
+        reward_named(folder + mark)
+    assert "give one as " in str(refusal.value)
+    assert "'helpfulness', 'correctness', 'verbosity'" in str(refusal.value)
+
+
+def test_a_model_without_named_heads_has_none(tmp_path: Path, chat_tokenizer: Any) -> None:
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer)
+    assert split_head(f"{folder}#x") == (folder, "x")
+    with pytest.raises(ModelError, match=r"has no head 'x'.*of: 'LABEL_0'"):
+        reward_named(f"{folder}#x")
+    (tmp_path / "a#b").mkdir()
+    assert split_head(str(tmp_path / "a#b")) == (str(tmp_path / "a#b"), None)
+    assert split_head("org/model") == ("org/model", None)
+
+
+def test_a_chosen_head_is_saved_alone_and_loads_in_transformers(tmp_path: Path, chat_tokenizer: Any) -> None:
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer, num_labels=3, id2label=HEADS)
+    model = open_reward_model(f"{folder}#correctness", CPU)
+    save_model(model, tmp_path / "one")
+    network = AutoModelForSequenceClassification.from_pretrained(tmp_path / "one")
+    assert network.config.num_labels == 1
+    assert network.config.id2label == {0: "correctness"}
+    assert torch.equal(network.score.weight, model.network.score.weight)
+    again = open_reward_model(str(tmp_path / "one"), CPU)
+    assert not again.whole_conversation  # Gnomon saved it
+    assert model.whole_conversation
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", sorted(ENCODERS))
+def test_an_encoder_reads_a_pair_of_texts(kind: str, tmp_path: Path) -> None:
+    folder = saved_encoder(tmp_path / "model", kind)
+    network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = [(p.messages[0].content, c.text) for p, c in zip(*rows(), strict=True)]
+    expected = [float(network(**tokenizer(*pair, return_tensors="pt")).logits[0, 0]) for pair in pairs]
+    check(folder, expected)
+
+
+def test_an_encoders_head_is_named(tmp_path: Path) -> None:
+    folder = saved_encoder(tmp_path / "model", num_labels=3, id2label=HEADS)
+    model = open_scorer(f"{folder}#verbosity", CPU)
+    assert isinstance(model, EncoderScorer)
+    assert model.head == 2
+    all_heads = [reward_named(f"{folder}#{name}").score(*rows()).values for name in HEADS.values()]
+    assert not torch.allclose(all_heads[0], all_heads[2])
+
+
+def test_what_an_encoder_cannot_read_fails_alone(tmp_path: Path) -> None:
+    reward = reward_named(saved_encoder(tmp_path / "model"))
+    turns = (Message("user", "why"), Message("assistant", "no"), Message("user", "why"))
+    prompts = [Prompt("a", turns[:1]), Prompt("b", turns), Prompt("c", turns[:1])]
+    result = reward.score(prompts, [Completion(str(n), "film " * count) for n, count in enumerate((1, 1, 99))])
+    assert result.values.isnan().tolist() == [False, True, True]
+    assert [row for row, _ in result.failures] == [1, 2]
+    assert "reads one user's message" in result.reason(1)
+    assert "it has 103 tokens, more than the reward model's context of 64" in result.reason(2)
+
+
+def test_control_tokens_of_a_text_are_plain_text(tmp_path: Path) -> None:
+    model = open_scorer(saved_encoder(tmp_path / "model"), CPU)
+    assert isinstance(model, EncoderScorer)
+    assert model.encode("why [SEP] film", "no")["input_ids"].count(2) == 2
+
+
+def test_an_encoder_whose_form_is_unknown_is_refused(tmp_path: Path) -> None:
+    folder = saved_encoder(tmp_path / "model")
+    tokenizer = pair_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="is an encoder with a chat template"):
+        reward_named(folder)
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    tokenizer.chat_template = tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match="has no padding token"):
+        reward_named(folder)
+
+
+def test_a_bias_that_transformers_would_drop_is_refused(tmp_path: Path, chat_tokenizer: Any) -> None:
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer)
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    save_file(weights | {"score.bias": torch.ones(1)}, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"holds, and would not use, the weight score\.bias"):
+        reward_named(folder)
+
+
+def test_an_encoder_is_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="bert models are not supported as reward models here"):
+        open_reward_model(saved_encoder(tmp_path / "model"), CPU)
+
+
+def test_a_class_of_the_folders_own_code_is_refused_by_name(tmp_path: Path, chat_tokenizer: Any) -> None:
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer)
+    path = tmp_path / "model" / "config.json"
+    own = {"architectures": ["LlamaForGatedReward"], "auto_map": {"AutoModel": "gated.LlamaForGatedReward"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    with pytest.raises(ModelError, match="LlamaForGatedReward, whose code is in its own folder"):
+        reward_named(folder)
+
+
+def test_gnomons_own_models_are_scored_at_the_end_of_the_turn(tmp_path: Path, chat_tokenizer: Any) -> None:
+    model = open_reward_model(saved_decoder(tmp_path / "others", chat_tokenizer), CPU)
+    assert isinstance(model, RewardModel)
+    save_model(model, tmp_path / "own")
+    whole, turn = (reward_named(str(tmp_path / name)).score(*rows()).values for name in ("others", "own"))
+    assert (whole - turn).abs().max() > 1e-3
