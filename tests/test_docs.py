@@ -34,6 +34,7 @@ TWINS = [
     ("docs/architecture.md", "docs/architecture.zh-CN.md"),
     ("docs/glossary.md", "docs/glossary.zh-CN.md"),
     ("docs/data.md", "docs/data.zh-CN.md"),
+    ("docs/rewards.md", "docs/rewards.zh-CN.md"),
     ("deploy/README.md", "deploy/README.zh-CN.md"),
     ("docs/algorithms/README.md", "docs/algorithms/README.zh-CN.md"),
 ]

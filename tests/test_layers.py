@@ -25,7 +25,9 @@ INNER_ORDER = {
         "reading", "formats", "templates", "", "tokenized", "pairs", "quality", "rendering", "splitting",
         "inspection",
     ),
-    "models": ("settings", "config_limits", "library_patches", "adapters", "cards", "engine", "", "encoders"),
+    "models": (
+        "settings", "config_limits", "library_patches", "adapters", "cards", "engine", "score_parts", "", "encoders",
+    ),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
         "export", "collection",

@@ -14,24 +14,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gnomon.algorithms._pair_losses import ScorePairLoss
 from gnomon.algorithms.contract import Models
 from gnomon.core.batches import Metrics, Preferences
 from gnomon.core.ranges import Weight
 from gnomon.core.types import Preference
-from gnomon.losses.preference import bradley_terry, majority
+from gnomon.models.score_parts.settings import PartSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModeling:
+class RewardModeling(ScorePairLoss):
     """Bradley–Terry reward modelling.
 
     Attributes:
-        soft_labels: learn the share of raters; otherwise the majority's side, as if unanimous (a tie stays one).
-        use_margin: the score difference must also exceed the pair's rating gap (Touvron et al. 2023, eq. 2);
-            scores then are no longer calibrated.
         center_rewards_coef: weight of `(s_c + s_r)²`, which keeps scores near zero (Eisenstein et al. 2023).
         per_prompt: the mean over prompts of the mean over a prompt's pairs, so that each of the C(K, 2) pairs of
             K completions weighs 1/C(K, 2), as in Ouyang et al. (2022, eq. 1); otherwise the mean over pairs.
@@ -42,23 +40,19 @@ class RewardModeling:
     needs: ClassVar[frozenset[str]] = frozenset()
     loop_defaults: ClassVar[Mapping[str, Any]] = {}
     min_group_size: ClassVar[int] = 1
-    soft_labels: bool = True
-    use_margin: bool = False
     center_rewards_coef: Weight = 0.01
     per_prompt: bool = False
 
+    def parts(self) -> PartSettings:
+        """The parts of the model beside its head: a tie parameter that is learned."""
+        return PartSettings(tie=self.tie_model if self.tie_parameter is None else None)
+
     def loss(self, models: Models, batch: Preferences) -> tuple[Tensor, Metrics]:
-        """Mean cross-entropy of a pair, in nats, `[]`; accuracy counts tied scores as half."""
-        scores = models.reward.scores(batch.tokens)  # [N]
+        """Mean loss of a pair, in nats, `[]`; accuracy counts tied scores as half."""
+        scores = models.reward.outputs(batch.tokens).score  # [N]
         device = scores.device
         chosen, rejected = scores[batch.chosen.to(device)], scores[batch.rejected.to(device)]  # [M]
-        probability = batch.probability.to(device)
-        pairs = bradley_terry(
-            chosen,
-            rejected,
-            probability if self.soft_labels else majority(probability),
-            batch.margin.to(device) if self.use_margin else None,
-        )
+        pairs = self.pair_losses(models.reward, (chosen, rejected), batch)
         spread = (chosen + rejected).square()
         rows = batch.totals.rows
         weight, count = batch.weight.to(device), rows
@@ -68,8 +62,11 @@ class RewardModeling:
         loss = (weight * (pairs + self.center_rewards_coef * spread)).sum() / count
         margin = (chosen - rejected).detach()
         right = (margin > 0).float() + 0.5 * (margin == 0).float()
-        return loss, {
+        metrics = {
             "loss": loss.detach(),
             "accuracy": right.sum() / rows,
             "reward_margin": margin.sum() / rows,
         }
+        if self.tie_model:
+            metrics["tie_parameter"] = self.log_tie(models.reward).detach().exp() * len(margin) / rows
+        return loss, metrics

@@ -148,8 +148,8 @@ class Preferences:
     """A batch of M pairs over N distinct completions.
 
     A completion that takes part in several pairs is in `tokens` once; `chosen` and `rejected` are row numbers,
-    `[M]`. `probability`, `margin`, `weight`: `[M]`, as in `gnomon.core.types.Preference`. `share`: share of each
-    pair in its example, `[M]`; the shares of an example add up to 1.
+    `[M]`. `probability`, `margin`, `weight`, `tie`: `[M]`, as in `gnomon.core.types.Preference`. `share`: share
+    of each pair in its example, `[M]`; the shares of an example add up to 1.
     """
 
     tokens: TokenGroups
@@ -161,6 +161,7 @@ class Preferences:
     totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
     share: Tensor | None = None
+    tie: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

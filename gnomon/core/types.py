@@ -116,6 +116,7 @@ class Preference:
         probability: share of raters expected to prefer `chosen`, ties counted half; in [0.5, 1].
         margin: mean rating of `chosen` minus that of `rejected`, on the raters' scale.
         weight: weight of the pair in a loss.
+        tie: share of raters who call the two equal, at most `2 − 2·probability`; 0 also where it is unknown.
     """
 
     prompt: Prompt
@@ -124,6 +125,7 @@ class Preference:
     probability: float = 1.0
     margin: float = 0.0
     weight: float = 1.0
+    tie: float = field(default=0.0, metadata=SPARSE)
     where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
 
 

@@ -54,6 +54,7 @@ def collate_preferences(examples: Sequence[Example], totals: StepTotals) -> Pref
         weight=torch.tensor([pair.weight for _, pair in pairs]),
         totals=totals,
         share=torch.tensor([1 / len(e.pairs) for e in examples for _ in e.pairs]),
+        tie=torch.tensor([pair.tie for _, pair in pairs]),
     )
 
 

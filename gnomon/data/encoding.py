@@ -45,6 +45,7 @@ class PairIndices:
     probability: float
     margin: float
     weight: float
+    tie: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def encode_row(record: Row, tokenizer: Any, max_tokens: int, number: int = 1) ->
     )
     match record:
         case Preference():
-            pair = PairIndices(0, 1, record.probability, record.margin, record.weight)
+            pair = PairIndices(0, 1, record.probability, record.margin, record.weight, record.tie)
             return replace(example, pairs=(pair,))
         case Ranking():
             return replace(example, rankings=(RankedIndices(tuple(range(len(answers))), record.weight),))

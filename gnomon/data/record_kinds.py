@@ -25,7 +25,7 @@ KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText,
 TELLING = {
     "prompt", "messages", "completion", "chosen", "rejected", "completions", "label", "text", "ratings", "rating",
 }  # fmt: skip
-OPTIONAL = {"weight", "margin", "probability", "system", "answer", "rater", "raters", "tools"}
+OPTIONAL = {"weight", "margin", "probability", "tie", "system", "answer", "rater", "raters", "tools"}
 
 
 def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:

@@ -44,6 +44,7 @@ def _preference(record: Preference) -> Row:
         "probability": record.probability,
         "margin": record.margin,
         "weight": record.weight,
+        **({"tie": record.tie} if record.tie else {}),
     }
 
 

@@ -61,8 +61,9 @@ NAMES: dict[Any, str] = {
 PROBED = 1000  # rows that decide the format of a file and the kind of its records
 RATINGS = ("rating", "value")  # columns that hold one rating of a text
 LABELS = ("label", "good")  # columns that label a completion good or bad
+ROUNDING = 1e-6  # by which a share may exceed its limit, as one that was written with few digits does
 TEXTS = frozenset(
-    {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin"}
+    {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin", "tie"}
 )
 
 
@@ -388,13 +389,22 @@ def _demonstration(row: Mapping[str, Any]) -> Demonstration:
 
 def _preference(row: Mapping[str, Any]) -> Preference:
     prompt, chosen, rejected = prompt_and_sides(row)
+    tie = number(row, "tie", 0.0, 0.0, 1.0)
+    probability = number(row, "probability", 1.0 - tie / 2, 0.0, 1.0)
+    most = 2 * min(probability, 1 - probability)
+    if tie > most + ROUNDING:
+        raise DataError(
+            f"tie is {tie:g}, but with a probability of {probability:g}, which counts ties half, at most "
+            f"{most:g} of the raters can have called it a tie"
+        )
     return Preference(
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        probability=number(row, "probability", 1.0, 0.0, 1.0),
+        probability=probability,
         margin=number(row, "margin", 0.0, -1e9, 1e9),
         weight=_weight(row),
+        tie=tie,
     )
 
 

@@ -33,6 +33,7 @@ from gnomon.models.resolve import base_info, resolve
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.scalar_head import (
     ScalarHead,
+    as_scalar_head,
     choose_head,
     keep_head,
     load_head,
@@ -40,6 +41,16 @@ from gnomon.models.scalar_head import (
     save_with_head,
     start_at_zero,
 )
+from gnomon.models.score_parts.files import (
+    add_parts,
+    drop_parts,
+    load_parts,
+    parts_of,
+    remember_parts,
+    save_parts,
+    without_parts,
+)
+from gnomon.models.score_parts.settings import PartSettings
 from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import with_end_tokens
 from gnomon.models.verify_forward import verified
@@ -123,6 +134,7 @@ def load_reward_model(
     num_layers: int | None = None,
     chat_template: str | None = None,
     head: HeadSettings = PLAIN_HEAD,
+    parts: PartSettings | None = None,
     trained: bool = False,
 ) -> RewardModel:
     """Load a reward model: one saved as such, with its own head, or a language model with a new one.
@@ -137,6 +149,7 @@ def load_reward_model(
         num_layers: number of lower layers to keep; by default all.
         chat_template: as in `load_tokenizer`.
         head: shape of a new head.
+        parts: parts that it shall have beside the head, such as heads of named scores.
         trained: refuse a folder without a head, whose scores would be noise.
 
     Raises:
@@ -158,7 +171,14 @@ def load_reward_model(
     tokenizer = load_tokenizer(name, chat_template)
     fit_embeddings(network, tokenizer, name, grow=trains_all(network, trainable))
     adapter = make_trainable(network, trainable)
-    network.score.requires_grad_(trainable != FROZEN)
+    if parts is not None:
+        add_parts(network, parts, name)
+    own_parts = parts_of(network)
+    if own_parts is not None and own_parts.gate is not None:
+        set_score_head(network, as_scalar_head(network.score))  # its scores are no longer those of a plain head
+    for module in (network.score, own_parts):
+        if module is not None:
+            module.requires_grad_(trainable != FROZEN)
     return _with_card(RewardModel(network, tokenizer, compute, adapter), name)
 
 
@@ -191,6 +211,7 @@ def load_critic(
     if head.pooling != "last":
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
     network, saved, is_critic = _scalar_network(name, num_layers=None)
+    drop_parts(network)
     if not is_critic:
         set_score_head(network, new_head(network.config.get_text_config().hidden_size, head, seed))
         start_at_zero(network.score)
@@ -234,6 +255,7 @@ def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSett
         keep_head(network, index, heads[index])
     with loading(name):
         saved = load_head(network, source)
+        load_parts(network, source)
     is_critic = bool(network.config.__dict__.pop(VALUE_HEAD, False))
     return network, saved or (None if missing else PLAIN_HEAD), is_critic
 
@@ -311,11 +333,14 @@ def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
     if isinstance(model, Critic):
         setattr(network.config, VALUE_HEAD, True)
     with temporary_folder(folder.parent) as work, with_end_tokens(network, model.tokenizer, kind) as tokenizer:
-        with quiet_transformers():
+        remember_parts(network)
+        with quiet_transformers(), without_parts(network) as parts:
             if isinstance(getattr(network, "score", None), ScalarHead):
                 save_with_head(network, work / "model")
             else:
                 network.save_pretrained(work / "model")
+            if parts is not None:
+                save_parts(parts, work / "model")
         tokenizer.save_pretrained(work / "model")
         base = base_info(model.card.base)
         write_card(work / "model", render_card(model.card, _kind_of(model), base, steps), base)

@@ -24,7 +24,10 @@ from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms
 from gnomon.models.engine.gradient_checkpointing import recomputed
 from gnomon.models.engine.lm_head import ReferenceHead, full_kl
 from gnomon.models.library_patches import restore_configs, set_trunk
-from gnomon.models.scalar_head import completion_scores
+from gnomon.models.scalar_head import pooled_states, read_score
+from gnomon.models.score_parts.files import parts_of
+from gnomon.models.score_parts.heads import ScoreParts
+from gnomon.models.score_parts.settings import RATING
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -299,10 +302,24 @@ class Policy(Model):
             return self.logprobs(tokens, temperature=temperature)
 
 
+@dataclass(frozen=True)
+class RewardOutputs:
+    """Outputs of a reward model for N completions.
+
+    Attributes:
+        score: `[N]`, in logits of being preferred.
+        named: prediction of each named score, in standard deviations or logits, `[N]` each.
+    """
+
+    score: Tensor
+    named: Mapping[str, Tensor]
+
+
 class RewardModel(Model):
     """A decoder with a scalar head: a linear layer on the last token, or a `ScalarHead`.
 
     `network.config.score_offset` is subtracted, so that 0 is the average score of the completions of `center`.
+    Beside the head it may have `parts`: heads of named scores, and a gate that combines them to the score.
 
     Attributes:
         whole_conversation: a completion is scored at the last token that the chat template writes, as
@@ -313,13 +330,53 @@ class RewardModel(Model):
     whole_conversation = False
 
     def scores(self, tokens: TokenGroups) -> Tensor:
-        """Compute one score per completion, `[N]`, in logits of being preferred."""
-        return completion_scores(self.network.score, self._read_by_head(tokens), tokens.lengths) - self.offset
+        """Compute one score per completion, `[N]`, in logits of being preferred.
 
-    def _read_by_head(self, tokens: TokenGroups) -> Tensor:
-        """Compute the states at completion tokens, `[M, d]`."""
-        states = self._states(tokens, "end").float()
-        return self._masks.drop(states, self._masks.head, "head") if self._masks else states
+        Raises:
+            ModelError: it was trained on named scores alone.
+        """
+        if self.parts is not None and not self.parts.settings.overall:
+            raise ModelError(
+                "this reward model was trained on named scores alone and has no score of its own; take one of "
+                f"{', '.join(self.parts.names)} by name, as in MODEL#{self.parts.names[0]}."
+            )
+        return self.outputs(tokens).score
+
+    def outputs(self, tokens: TokenGroups) -> RewardOutputs:
+        """Compute the score and the predictions of named scores, in one pass.
+
+        A gated score is a function of the gate alone: no gradient reaches the named scores or the trunk through
+        it.
+        """
+        parts, gate = self.parts, self.parts.gate if self.parts else None
+        states = self._states(tokens, "end and prompt" if gate else "end").float()
+        count = int(tokens.lengths.sum())
+        read = self._masks.drop(states[:count], self._masks.head, "head") if self._masks else states[:count]
+        pooled = pooled_states(self.network.score, read, tokens.lengths)
+        predictions = parts.predictions(pooled) if parts else {}
+        if gate is None:
+            return RewardOutputs(read_score(self.network.score, pooled) - self.offset, predictions)
+        fixed = torch.stack(list(predictions.values()), dim=-1).detach()  # [N, names]
+        return RewardOutputs(gate(states[count:].detach(), fixed) - self.offset, predictions)
+
+    def scores_by_name(self, tokens: TokenGroups) -> dict[str, Tensor]:
+        """Compute each named score on the scale on which people gave it, `[N]` each.
+
+        A model that was trained on ratings of the whole answer has `rating` among them: its score as a rating.
+        """
+        if self.parts is None:
+            return {}
+        outputs = self.outputs(tokens)
+        named = {name: self.parts.head(name).on_scale(values) for name, values in outputs.named.items()}
+        scale = self.parts.settings.rating
+        if scale is None or not self.parts.settings.overall:
+            return named
+        return {RATING: scale.mean + scale.deviation * (outputs.score + self.offset), **named}
+
+    @property
+    def parts(self) -> ScoreParts | None:
+        """Its parts beside the head; `None` without any."""
+        return parts_of(self.network)
 
     @property
     def offset(self) -> float:

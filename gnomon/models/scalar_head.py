@@ -89,6 +89,15 @@ def new_head(width: int, settings: HeadSettings, seed: int) -> nn.Module:
     return head.out if settings.plain else head
 
 
+def as_scalar_head(head: nn.Module) -> ScalarHead:
+    """Return a head as a `ScalarHead`, which is saved beside its trunk; a linear layer reads the last token."""
+    if isinstance(head, ScalarHead):
+        return head
+    wrapped = ScalarHead(head.in_features, HeadSettings())  # type: ignore[arg-type]  # a linear layer
+    wrapped.out = head  # type: ignore[assignment]
+    return wrapped
+
+
 def start_at_zero(head: nn.Module) -> None:
     """Zero a head's last layer: its output is 0 for every state, and it learns from the first step on."""
     last: Any = head.out if isinstance(head, ScalarHead) else head
@@ -100,17 +109,20 @@ def last_states(states: Tensor, lengths: Tensor) -> Tensor:
     return states[(lengths.cumsum(0) - 1).to(states.device)]
 
 
-def completion_scores(head: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
-    """Compute one score per completion, `[N]`.
+def pooled_states(head: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
+    """Compute the state of each completion that a head reads, `[N, d]`.
 
     Args:
         head: a `ScalarHead`, or a linear layer, which reads the last token.
         states: at completion tokens, completion by completion, `[M, d]`.
         lengths: tokens of each completion, `[N]`.
     """
-    if isinstance(head, ScalarHead):
-        return head.read(head.pool(states, lengths))
-    values: Tensor = head(last_states(states, lengths)).squeeze(-1)
+    return head.pool(states, lengths) if isinstance(head, ScalarHead) else last_states(states, lengths)
+
+
+def read_score(head: nn.Module, pooled: Tensor) -> Tensor:
+    """Map the state of each completion to its score, `[N, d] -> [N]`."""
+    values: Tensor = head.read(pooled) if isinstance(head, ScalarHead) else head(pooled).squeeze(-1)
     return values
 
 

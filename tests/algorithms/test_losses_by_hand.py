@@ -26,9 +26,12 @@ from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.algorithms.sft import SFT
 from gnomon.algorithms.simpo import SimPO
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
+from gnomon.core.config import validate
+from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience, RunningStats
 from gnomon.data.batching import collate_preferences, totals_of
 from gnomon.data.encoding import Example, PairIndices
+from gnomon.models.roles import RewardOutputs
 
 
 def stand_in(**answers: Tensor) -> Any:
@@ -42,7 +45,9 @@ def stand_in(**answers: Tensor) -> Any:
             logprobs=say("logprobs"),
             logprobs_and_entropy=lambda *args, **kwargs: (answers["logprobs"], answers["entropy"]),
         ),
-        reward=SimpleNamespace(scores=say("scores")),
+        reward=SimpleNamespace(
+            outputs=lambda tokens: RewardOutputs(answers["scores"], {}), device=torch.device("cpu"), parts=None
+        ),
         critic=SimpleNamespace(predict=lambda *args: SimpleNamespace(values=answers["values"])),
         temperature=1.0,
     )
@@ -91,6 +96,48 @@ def test_reward_modelling_hand_numbers(settings: dict[str, Any], weight: float, 
     assert loss.item() == pytest.approx(expected / 3, abs=1e-5)
     assert metrics["accuracy"].item() == pytest.approx(0.5)  # right, tied, wrong
     assert metrics["reward_margin"].item() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # Δ = 1, 0, −1 with p = ¾, ½, 1 and ties ½, 1, 0. Davidson with ν = 1: logits (Δ/2, −Δ/2, 0);
+        # log Z = log(e^½ + e^−½ + 1) = 1.180270; ½·(1.180270 − ½) + ½·1.180270; log 3; 1.180270 + ½
+        ({"pair_loss": "davidson", "tie_parameter": 1.0}, 0.930270 + 1.098612 + 1.680270),
+        # Rao–Kupper with θ = 2: σ(1 − log 2) = e/(e + 2) = 0.576117, σ(−1 − log 2) = 1/(1 + 2e) = 0.155362;
+        # P(tie) = 3·0.576117·0.155362 = 0.268520, and of equal scores 3/9
+        (
+            {"pair_loss": "rao_kupper", "tie_parameter": 2.0},
+            0.5 * 0.551444 + 0.5 * 1.314829 + 1.098612 + 1.861995,
+        ),
+        # hinge: ¾·0 + ¼·2; ½·1 + ½·1; 2
+        ({"pair_loss": "hinge"}, 0.5 + 1.0 + 2.0),
+        # ε = 0.1: p becomes 0.7, 0.5, 0.9; 0.7·0.313262 + 0.3·1.313262; log 2; 0.9·1.313262 + 0.1·0.313262
+        ({"label_smoothing": 0.1}, 0.613262 + 0.693147 + 1.213262),
+        # the majority: the first pair is half a tie and half a win, so a win; the second is a tie
+        ({"pair_loss": "davidson", "tie_parameter": 1.0, "soft_labels": False}, 0.680270 + 1.098612 + 1.680270),
+    ],
+)
+def test_reward_modelling_with_other_losses(settings: dict[str, Any], expected: float) -> None:
+    batch = replace(pairs(), tie=torch.tensor([0.5, 1.0, 0.0]))
+    loss, metrics = RewardModeling(center_rewards_coef=0.0, **settings).loss(stand_in(scores=SCORES), batch)
+    assert loss.item() == pytest.approx(expected / 3, abs=1e-5)
+    assert metrics.get("tie_parameter") == pytest.approx(settings.get("tie_parameter"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"tie_parameter": 1.0}, "tie_parameter has no use with pair_loss bradley_terry"),
+        ({"pair_loss": "rao_kupper", "tie_parameter": 1.0}, "θ of rao_kupper is above 1"),
+        ({"pair_loss": "davidson", "tie_parameter": 0}, "must be above 0"),
+        ({"label_smoothing": 0.5}, "must be at least 0 and below 0.5"),
+        ({"pair_loss": "borda"}, "input should be 'bradley_terry'"),
+    ],
+)
+def test_settings_of_the_reward_model_that_cannot_be(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        validate(RewardModeling, settings, "stage 'judge', settings")
 
 
 def test_each_prompt_weighs_the_same_where_that_is_asked() -> None:

@@ -26,7 +26,7 @@ from gnomon.data.reading.row_fields import brief
 
 TARGETS = (
     "id", "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "text",
-    "ratings", "rating", "rater", "raters", "weight", "margin", "probability", "answer",
+    "ratings", "rating", "rater", "raters", "weight", "margin", "probability", "tie", "answer",
 )  # fmt: skip
 SYNONYMS = {  # names that other layouts have for a key
     "question": "prompt", "query": "prompt", "instruction": "prompt", "input": "prompt", "context": "prompt",
@@ -35,7 +35,7 @@ SYNONYMS = {  # names that other layouts have for a key
     "score": "rating", "scores": "ratings", "annotator": "rater", "annotators": "raters", "good": "label",
     "preferred": "chosen", "dispreferred": "rejected",
 }  # fmt: skip
-OPTIONAL_TARGETS = {"id", "system", "weight", "margin", "probability", "answer", "raters", "rater"}
+OPTIONAL_TARGETS = {"id", "system", "weight", "margin", "probability", "tie", "answer", "raters", "rater"}
 PIECE = re.compile(r"""(?:^|\.)(?P<key>[^.\[\]"]+)|\[(?P<index>-?\d+)\]|(?:^|\.)"(?P<quoted>[^"]+)\"""")
 Path_ = tuple[str | int, ...]
 

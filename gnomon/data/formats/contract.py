@@ -23,7 +23,7 @@ EVERY_KIND = (
     *REFUSED_COLUMNS,
 )  # keys that the parsers of all kinds read
 KEYS_OF_KIND: dict[type, tuple[str, ...]] = {
-    Preference: ("probability", "margin"),
+    Preference: ("probability", "margin", "tie"),
     Label: ("label", "good"),
     Demonstration: ("label", "good", "answer"),
     Prompt: ("id", "answer"),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, RatedText
-from gnomon.data.formats.common.judged_answers import SAME, preference, share_of
+from gnomon.data.formats.common.judged_answers import SAME, preference, share_of, share_of_ties
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import listed, mapping, number, required, text
@@ -92,9 +92,10 @@ class HelpSteerPreferences(Format):
         overall = _strength(row, columns[2])
         votes = [_strength(mapping(one), *VOTES) for one in listed(row.get(columns[3]) or [], columns[3])]
         shares = [share_of(0, vote) for vote in votes or [overall]]
+        share, tie = sum(shares) / len(shares), share_of_ties(shares)
         prompt = row.get("context") if row.get("context") is not None else _turns(required(row, "prompt"))
         sides = [text(required(row, key), key) for key in columns[:2]]
-        yield preference({"prompt": prompt}, sides[0], sides[1], sum(shares) / len(shares), -overall)
+        yield preference({"prompt": prompt}, sides[0], sides[1], share, -overall, tie=tie)
 
 
 COMPARISONS = (  # columns of the two answers, of the overall strength, and of the annotators' own

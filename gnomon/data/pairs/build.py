@@ -150,6 +150,7 @@ def _add_group(result: PairResult, group: Comparisons, settings: PairSettings) -
             probability=edge.probability,
             margin=edge.margin,
             weight=edge.weight,
+            tie=edge.tie,
         )
         for edge in edges
     ]

@@ -15,7 +15,7 @@ from gnomon.core.types import Completion, Label, Preference, Prompt, Ranking, Ra
 from gnomon.data.pairs.edges import Edge
 from gnomon.data.pairs.settings import PairSettings
 from gnomon.data.ratings import gather_ratings
-from gnomon.stats.win_rates import win_probabilities
+from gnomon.stats.win_rates import tie_probabilities, win_probabilities
 
 
 @dataclass
@@ -46,7 +46,14 @@ class Comparisons:
         return self._indices[key]
 
     def add(
-        self, better: Completion, worse: Completion, *, probability: float, margin: float, weight: float
+        self,
+        better: Completion,
+        worse: Completion,
+        *,
+        probability: float,
+        margin: float,
+        weight: float,
+        tie: float = 0.0,
     ) -> None:
         """Add a comparison; one of equal completions is counted instead.
 
@@ -56,12 +63,13 @@ class Comparisons:
             probability: that `better` is preferred.
             margin: difference of ratings or strengths.
             weight: weight of the comparison.
+            tie: share of ties.
         """
         first, second = self.index(better), self.index(worse)
         if first == second:
             self.equal += 1
         else:
-            self.edges.append(Edge(first, second, probability, margin, weight))
+            self.edges.append(Edge(first, second, probability, margin, weight, tie=tie))
 
 
 def comparisons_of(records: Sequence[Any], settings: PairSettings) -> list[Comparisons]:
@@ -89,7 +97,12 @@ def comparisons_of(records: Sequence[Any], settings: PairSettings) -> list[Compa
     if kind is Preference:
         for one in records:
             group(one.prompt).add(
-                one.chosen, one.rejected, probability=one.probability, margin=one.margin, weight=one.weight
+                one.chosen,
+                one.rejected,
+                probability=one.probability,
+                margin=one.margin,
+                weight=one.weight,
+                tie=one.tie,
             )
     elif kind is Ranking:
         for one in records:
@@ -174,7 +187,8 @@ def _scaled(item: RatedText, scale: Mapping[str, tuple[float, float]]) -> tuple[
 
 
 def _add_ratings(group: Comparisons, texts: Sequence[RatedText], min_gap: float) -> None:
-    probabilities = win_probabilities([one.ratings for one in texts])
+    ratings = [one.ratings for one in texts]
+    probabilities, ties = win_probabilities(ratings), tie_probabilities(ratings)
     for first, second in combinations(range(len(texts)), 2):
         gap = texts[first].mean - texts[second].mean
         if abs(gap) < min_gap:
@@ -183,4 +197,5 @@ def _add_ratings(group: Comparisons, texts: Sequence[RatedText], min_gap: float)
         if gap < 0 or (gap == 0 and probabilities[first, second] < 0.5):
             first, second, gap = second, first, -gap
         better, worse = (Completion(texts[n].id, texts[n].text) for n in (first, second))
-        group.add(better, worse, probability=float(probabilities[first, second]), margin=gap, weight=1.0)
+        probability, tie = float(probabilities[first, second]), float(ties[first, second])
+        group.add(better, worse, probability=probability, margin=gap, weight=1.0, tie=tie)

@@ -20,6 +20,7 @@ class Edge:
         margin: difference of strengths or ratings, 0 if unknown.
         weight: weight of all comparisons of the two.
         steps: number of comparisons that it was concluded from; 1 for compared completions.
+        tie: share of ties; 0 for a conclusion.
     """
 
     better: int
@@ -28,6 +29,7 @@ class Edge:
     margin: float
     weight: float
     steps: int = 1
+    tie: float = 0.0
 
     @property
     def strength(self) -> float:
@@ -38,7 +40,8 @@ class Edge:
 def merged(edges: Iterable[Edge]) -> list[Edge]:
     """Merge all comparisons of two completions into one edge, by their weights.
 
-    The probability and the margin are weighted means over the comparisons, each in the direction of the result.
+    The probability, the margin and the share of ties are weighted means over the comparisons, the former two in
+    the direction of the result.
     """
     groups: dict[tuple[int, int], list[Edge]] = defaultdict(list)
     for edge in edges:
@@ -54,10 +57,11 @@ def merged(edges: Iterable[Edge]) -> list[Edge]:
             / total
         )
         margin = sum(s * edge.margin * edge.weight for s, edge in zip(forward, group, strict=True)) / total
+        tie = sum(edge.tie * edge.weight for edge in group) / total
         if lead >= 0:
-            result.append(Edge(first, second, 0.5 + lead, margin, total))
+            result.append(Edge(first, second, 0.5 + lead, margin, total, tie=tie))
         else:
-            result.append(Edge(second, first, 0.5 - lead, -margin, total))
+            result.append(Edge(second, first, 0.5 - lead, -margin, total, tie=tie))
     return result
 
 

@@ -30,7 +30,7 @@ OF_RECORDS = frozenset(
     {
         "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "good",
         "text", "tools", "chat_template_kwargs", "ratings", "rating", "value", "rater", "raters",
-        "weight", "margin", "probability", "turns",
+        "weight", "margin", "probability", "tie", "turns",
     }
 )  # fmt: skip
 Positioned = tuple[str, Mapping[str, Any] | DataError]

@@ -35,7 +35,7 @@ def example_schema(facts: Mapping[str, Any] | None = None) -> pa.Schema:
 
     ids = pa.list_(pa.int32())
     pair = {"chosen": pa.int32(), "rejected": pa.int32()}
-    pair |= {name: pa.float64() for name in ("probability", "margin", "weight")}
+    pair |= {name: pa.float64() for name in ("probability", "margin", "weight", "tie")}
     fields = {
         "prompt_id": pa.string(),
         "prompt_digest": pa.binary(),

@@ -4,13 +4,13 @@ Every answer gives a value to each completion (`task_types.worth`), so pairs, ra
 in the same way. The methods differ in the probability and the margin of a preference:
 
 - `majority`: the probability is the share of votes for the preferred completion, where a tie is half a vote for
-  each; the margin is the mean difference in worth.
+  each; the margin is the mean difference in worth; the preference's `tie` is the share of ties.
 - `reliability`: the same, with each vote weighted by its annotator's reliability, and by its confidence if that
   proves to be calibrated (`stats.confidence`); the preference's weight is the mean of these weights.
 - `dawid_skene`: pairs only. The probability is the posterior one of the true label, given each annotator's error
-  rates; the margin is 2·probability − 1.
+  rates; the margin is 2·probability − 1; `tie` is the posterior probability of a tie.
 - `bradley_terry`: pairs and rankings. The margin is the difference of the completions' log-strengths, estimated
-  from all judgements of the prompt; the probability is σ(margin).
+  from all judgements of the prompt; the probability is σ(margin); the model has no ties.
 
 Completions that were scored one by one are compared by `score_preferences`. Votes of "both bad" are excluded. A
 reviewer's decision replaces all votes of its item; a preference by `dawid_skene` is then computed as by
@@ -151,7 +151,9 @@ def item_preferences(item: JudgedItem, aggregator: Aggregator) -> Iterator[Prefe
         posterior = None if item.decision else aggregator.label_posteriors.get(item.key)
         pair = _from_votes(weighted) if posterior is None else _from_posterior(posterior)
         if pair is not None:
-            yield make_preference(item.prompt, a, b, *pair, _mean_weight(weighted, aggregator))
+            share, margin, tie = pair
+            weight = _mean_weight(weighted, aggregator)
+            yield make_preference(item.prompt, a, b, share=share, margin=margin, weight=weight, tie=tie)
 
 
 def strength_preferences(
@@ -236,16 +238,25 @@ def score_preferences(
     for indices in np.array_split(order, -(-len(completions) // MAX_COMPARED)):
         for one, other in combinations([completions[index] for index in indices], 2):
             product = np.outer(one.weights, other.weights)
-            wins = (np.sign(np.subtract.outer(one.scores, other.scores)) + 1) / 2
-            share = float((product * wins).sum() / product.sum())
+            outcomes = np.sign(np.subtract.outer(one.scores, other.scores))
+            share = float((product * (outcomes + 1)).sum() / (2 * product.sum()))
+            tie = float((product * (outcomes == 0)).sum() / product.sum())
             margin = _average(one) - _average(other)
             weight = _mean([*one.weights, *other.weights]) if aggregator.weights else 1.0
-            pair = make_preference(prompt, one.completion, other.completion, share, margin, weight)
+            sides = one.completion, other.completion
+            pair = make_preference(prompt, *sides, share=share, margin=margin, weight=weight, tie=tie)
             yield pair, (one.item, other.item)
 
 
 def make_preference(
-    prompt: Prompt, a: Completion, b: Completion, share: float, margin: float, weight: float
+    prompt: Prompt,
+    a: Completion,
+    b: Completion,
+    *,
+    share: float,
+    margin: float,
+    weight: float,
+    tie: float = 0.0,
 ) -> Preference:
     """Create a preference for `a`, or for `b` if `share` is below one half or is one half with a margin below 0.
 
@@ -256,10 +267,11 @@ def make_preference(
         share: probability that `a` is better.
         margin: margin of `a` over `b`.
         weight: weight in the loss.
+        tie: probability that they are equal.
     """
     if share < 0.5 or (share == 0.5 and margin < 0):
         a, b, share, margin = b, a, 1 - share, -margin
-    return Preference(prompt, a, b, probability=share, margin=margin, weight=weight)
+    return Preference(prompt, a, b, probability=share, margin=margin, weight=weight, tie=tie)
 
 
 def is_both_bad(item: JudgedItem, aggregator: Aggregator) -> bool:
@@ -286,34 +298,36 @@ def _weighted(item: JudgedItem, aggregator: Aggregator) -> Iterator[tuple[float,
         yield aggregator.weight(judgement), judgement
 
 
-def _from_votes(weighted: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Compute the first completion's share of the votes, and its margin.
+def _from_votes(weighted: Sequence[tuple[float, float]]) -> tuple[float, float, float] | None:
+    """Compute the first completion's share of the votes, its margin, and the share of ties.
 
     Args:
         weighted: per vote, its weight and by how much the first completion's worth exceeds the second's.
 
     Returns:
-        Share and margin, or `None` if all weights are 0.
+        Share, margin and share of ties, or `None` if all weights are 0.
     """
     total = math.fsum(weight for weight, _ in weighted)
     if not total:
         return None
     share = math.fsum(weight * (1.0 if d > 0 else 0.5 if d == 0 else 0.0) for weight, d in weighted) / total
-    return share, math.fsum(weight * d for weight, d in weighted) / total
+    tie = math.fsum(weight for weight, d in weighted if d == 0) / total
+    return share, math.fsum(weight * d for weight, d in weighted) / total, tie
 
 
-def _from_posterior(posterior: Mapping[Hashable, float]) -> tuple[float, float] | None:
-    """Compute the first completion's share and margin from the probability of each of a pair's labels.
+def _from_posterior(posterior: Mapping[Hashable, float]) -> tuple[float, float, float] | None:
+    """Compute the first completion's share, margin and share of ties from the probability of a pair's labels.
 
     Returns:
-        Share and margin, or `None` if the probability of `bad` is at least one half.
+        Share, margin and share of ties, or `None` if the probability of `bad` is at least one half.
     """
     bad = posterior.get("bad", 0.0)
     if bad >= 0.5:
         return None
     # Rounding may exceed 1 slightly.
-    share = min(1.0, (posterior.get("a", 0.0) + posterior.get("tie", 0.0) / 2) / (1 - bad))
-    return share, 2 * share - 1
+    tie = min(1.0, posterior.get("tie", 0.0) / (1 - bad))
+    share = min(1.0, posterior.get("a", 0.0) / (1 - bad) + tie / 2)
+    return share, 2 * share - 1, tie
 
 
 def _average(one: ScoredCompletion) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Judgement, Preference, Prompt, Ranking, RatedText
 from gnomon.data.splits import normalized_text
-from gnomon.stats.win_rates import win_probabilities
+from gnomon.stats.win_rates import tie_probabilities, win_probabilities
 
 
 @dataclass(slots=True)
@@ -170,7 +170,8 @@ def _add_group(result: PreferenceSet, group: Sequence[RatedText], prompt: Prompt
     ranked = sorted(by_text.values(), key=lambda item: -item.mean)
     if len(ranked) > 1:
         result.rankings.append(Ranking(prompt, tuple(Completion(item.id, item.text) for item in ranked)))
-    probability = win_probabilities([item.ratings for item in group])
+    ratings = [item.ratings for item in group]
+    probability, tie = win_probabilities(ratings), tie_probabilities(ratings)
     texts = [normalized_text(item.text) for item in group]
     for first, second in combinations(range(len(group)), 2):
         if texts[first] == texts[second]:
@@ -189,5 +190,6 @@ def _add_group(result: PreferenceSet, group: Sequence[RatedText], prompt: Prompt
                 rejected=Completion(group[other].id, group[other].text),
                 probability=float(probability[best, other]),
                 margin=group[best].mean - group[other].mean,
+                tie=float(tie[best, other]),
             )
         )

@@ -168,6 +168,7 @@ def arrow_schema(kind: RowKind) -> Any:
             "probability": number,
             "margin": number,
             "weight": number,
+            "tie": number,
             "items": items,
         },
         "rankings": {

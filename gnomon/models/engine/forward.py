@@ -76,7 +76,7 @@ def completion_states(
     trunk: nn.Module,
     groups: TokenGroups,
     *,
-    at: Literal["state", "end"],
+    at: Literal["state", "end", "end and prompt"],
     dtype: torch.dtype = torch.float32,
     layout: LayoutName = "auto",
     above: Above | None = None,
@@ -87,7 +87,8 @@ def completion_states(
         trunk: the decoder without its head.
         groups: prompts and completions.
         at: `state` for the state before each token, which predicts it and its value; `end` for the state at the
-            token, which a reward model reads.
+            token, which a reward model reads; `end and prompt` for these and, after them, the state at the last
+            token of each completion's prompt, `[M + N, d]`.
         dtype: of matrix products.
         layout: `auto` is the fastest that the model supports.
         above: context manager of the pass, in which the trunk may start above frozen layers
@@ -116,6 +117,9 @@ def completion_states(
             **({"pieces": plan.pieces} if plan.pieces else {}),
         ).last_hidden_state
     index = plan.state if at == "state" else plan.end
+    if at == "end and prompt":
+        first = groups.lengths.cumsum(0) - groups.lengths  # the state before a completion's first token
+        index = torch.cat([plan.end, plan.state[first]])
     return hidden.flatten(0, 1)[index.to(device)]
 
 

@@ -22,6 +22,7 @@ def load_trained(stage: TrainSettings, work: Workspace) -> Model:
     trainable = stage.trainable or work.recipe.model
     if stage.model_kind() != "reward":
         return open_policy(source, work.compute, trainable, chat_template=template)
+    parts = getattr(stage.built_algorithm, "parts", None)  # an algorithm from outside need not have any
     return load_reward_model(
         source,
         work.compute,
@@ -30,6 +31,7 @@ def load_trained(stage: TrainSettings, work: Workspace) -> Model:
         num_layers=stage.num_layers,
         chat_template=template,
         head=stage.head,
+        parts=parts() if parts else None,
     )
 
 

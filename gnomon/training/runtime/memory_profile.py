@@ -204,8 +204,11 @@ def random_groups(tokens: int, shape: Shape, model: Model) -> TokenGroups:
 def _pass(models: TrainedModels, groups: TokenGroups) -> None:
     """Forward and backward pass through all trainable models."""
     model = models.trained
-    outputs = model.scores(groups) if isinstance(model, RewardModel) else models.policy.logprobs(groups)
-    loss = outputs.float().sum()
+    if isinstance(model, RewardModel):
+        outputs = model.outputs(groups)
+        loss = torch.stack([outputs.score, *outputs.named.values()]).float().sum()
+    else:
+        loss = models.policy.logprobs(groups).float().sum()
     if models.critic_model:
         loss = loss + models.critic.predict(groups).values.sum()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -85,6 +85,7 @@ def test_majority_does_not_depend_on_the_order_shown(store: Store) -> None:
     ((chosen, rejected, probability, margin),) = map(sides, rows["preferences"])
     assert (chosen, rejected) == ("b", "a")
     assert (probability, margin) == pytest.approx((2.5 / 3, 2 / 3))
+    assert rows["preferences"][0]["tie"] == pytest.approx(1 / 3)
     assert rows["preferences"][0]["chosen"]["source"] == "model-b"
     assert len(rows["judgements"]) == 5
     assert {tuple(row["value"]) for row in rows["judgements"]} == {(0, 1), (1, 0), (0.5, 0.5), (0, 0)}

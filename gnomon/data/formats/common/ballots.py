@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking, RatedText
-from gnomon.data.formats.common.judged_answers import SAME, ScoredAnswer, preference, ranking
+from gnomon.data.formats.common.judged_answers import SAME, ScoredAnswer, preference, ranking, share_of_ties
 from gnomon.data.formats.common.question_columns import QUESTIONS, answer_column, has_question, question_of
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.reading.readers import Row, ScannedRow
@@ -87,8 +87,9 @@ class JudgedPrompt:
         for first, second in itertools.combinations(self.answers, 2):
             votes = [one.vote(first, second) for one in self.ballots if {first, second} <= one.ranks.keys()]
             if votes and self.answers[first] != self.answers[second]:
-                share = sum(votes) / len(votes)
-                rows.append(preference(self.prompt, self.answers[first], self.answers[second], share))
+                sides = self.answers[first], self.answers[second]
+                share, tie = sum(votes) / len(votes), share_of_ties(votes)
+                rows.append(preference(self.prompt, *sides, share, tie=tie))
         if not rows:
             raise UnusedRow(SAME if len(self.answers) == 2 else "no two different answers are compared")
         return rows

@@ -13,6 +13,7 @@ from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief
 
+TIE = 0.5  # the vote of one who calls two answers equal
 SAME = "both answers are the same"
 
 
@@ -29,7 +30,9 @@ class ScoredAnswer:
     score: float
 
 
-def preference(prompt: Row, first: Any, second: Any, share: float, margin: float = 0.0) -> Row:
+def preference(
+    prompt: Row, first: Any, second: Any, share: float, margin: float = 0.0, *, tie: float | None = None
+) -> Row:
     """Return a preference between two answers; the one with more votes is chosen.
 
     Args:
@@ -38,6 +41,7 @@ def preference(prompt: Row, first: Any, second: Any, share: float, margin: float
         second: another answer.
         share: share of the votes for the first, ties counted half.
         margin: score of the first minus that of the second, where there are scores.
+        tie: share of the votes for a tie; by default the share is one vote, and one half is a tie.
 
     Raises:
         UnusedRow: the answers are equal.
@@ -46,8 +50,14 @@ def preference(prompt: Row, first: Any, second: Any, share: float, margin: float
         raise UnusedRow(SAME)
     if share < 0.5 or (share == 0.5 and margin < 0):
         first, second, share, margin = second, first, 1 - share, -margin
+    tied = float(share == TIE) if tie is None else tie
     row = {**prompt, "chosen": first, "rejected": second, "probability": share}
-    return {**row, "margin": margin} if margin else row
+    return {**row, **({"margin": margin} if margin else {}), **({"tie": tied} if tied else {})}
+
+
+def share_of_ties(votes: Sequence[float]) -> float:
+    """Return the share of ties among votes, each 1 for the first answer, 0 for the second, 0.5 for a tie."""
+    return sum(vote == TIE for vote in votes) / len(votes)
 
 
 def preferences(prompt: Row, answers: Sequence[ScoredAnswer], *, margins: bool = True) -> list[Row]:

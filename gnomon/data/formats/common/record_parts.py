@@ -26,8 +26,9 @@ CALL_IDS = "ids of tool calls"
 RESULT_NAMES = "names of tools' results"
 MARGINS = "margins"
 PROBABILITIES = "probabilities"
+TIES = "shares of ties"
 WEIGHTS = "weights"
-STRENGTH = frozenset({MARGINS, PROBABILITIES, WEIGHTS})
+STRENGTH = frozenset({MARGINS, PROBABILITIES, TIES, WEIGHTS})
 
 
 def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | RatedText) -> list[str]:
@@ -50,6 +51,7 @@ def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | Rat
         RESULT_NAMES: any(turn.name is not None for turn in turns),
         MARGINS: getattr(record, "margin", 0.0) != 0,
         PROBABILITIES: getattr(record, "probability", 1.0) != 1,
+        TIES: getattr(record, "tie", 0.0) != 0,
         WEIGHTS: getattr(record, "weight", 1.0) != 1,
     }
     return [part for part, there in present.items() if there]

@@ -81,7 +81,8 @@ def strength(record: Demonstration | Label | Preference) -> Row:
     """
     if isinstance(record, Preference):
         check_preferred(record)
-        return {"margin": record.margin, "probability": record.probability, "weight": record.weight}
+        tie = {"tie": record.tie} if record.tie else {}
+        return {"margin": record.margin, "probability": record.probability, "weight": record.weight, **tie}
     return {"weight": record.weight}
 
 
