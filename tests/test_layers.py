@@ -26,7 +26,8 @@ INNER_ORDER = {
         "inspection",
     ),
     "models": (
-        "settings", "config_limits", "library_patches", "adapters", "cards", "engine", "score_parts", "", "encoders",
+        "settings", "config_limits", "library_patches", "adapters", "cards", "engine", "score_parts", "",
+        "encoders",
     ),
     "feedback": (
         "", "store", "tasks", "quality", "selection", "generation", "annotators", "importing", "planning",
