@@ -61,6 +61,9 @@ from .api.recipes import (
     report as report,
     run as run,
 )
+from .api.reward_examination import (
+    evaluate_reward as evaluate_reward,
+)
 from .api.training import (
     TrainedModel as TrainedModel,
     evaluate as evaluate,

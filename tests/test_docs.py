@@ -98,7 +98,9 @@ def is_command(words: tuple[str, ...]) -> bool:
     assert isinstance(group, typer.core.TyperGroup)
     found = group.commands.get(words[0])
     below = getattr(found, "commands", None)
-    return found is not None and (below is None or (len(words) > 1 and words[1] in below))
+    return found is not None and (
+        below is None or hasattr(found, "default_command") or (len(words) > 1 and words[1] in below)
+    )
 
 
 SHOWN_FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -35,6 +35,7 @@ INNER_ORDER = {
     ),
     "training": ("", "runtime", "offline", "online"),
     "rewards": ("named", ""),
+    "evaluation": ("", "examination"),
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
     "cli": ("", "feedback", "main"),
 }  # fmt: skip

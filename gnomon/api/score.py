@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnomon.api.rewardbench_scores import is_version_2, lines_of, read_version_2
 from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import to_json
@@ -17,7 +16,9 @@ from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.sources import check_source
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.reported_rows import first_row, read_reported
+from gnomon.evaluation.rewardbench_lines import is_version_2, lines_of, read_version_2
 from gnomon.models.settings import Precision
+from gnomon.rewards.python_reward import RewardFunction
 from gnomon.rewards.reward import Reward, numbers_of, watched_scores
 from gnomon.stages.common.reward_factory import named_reward
 from gnomon.stats.intervals import wilson_interval
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gnomon.models.roles import RewardModel
 
 Row = dict[str, Any]
+NO_FUNCTIONS: Mapping[str, RewardFunction] = {}
 LISTED_FAILURES = 3  # failures that are printed one by one
 
 
@@ -54,10 +56,17 @@ def score_file(judge: str, path: Path, precision: Precision = "float32") -> list
     return _score_completions(reward_named(judge, precision), read_reported(single, path))
 
 
-def reward_named(judge: str, precision: Precision = "float32") -> Reward:
+def reward_named(
+    judge: str, precision: Precision = "float32", functions: Mapping[str, RewardFunction] = NO_FUNCTIONS
+) -> Reward:
     """Load the reward of a name: a reward model, `vader`, or `path/to/file.py:function`.
 
     A model computes in float32 by default, so that a text has the same score on every processor.
+
+    Args:
+        judge: the name.
+        precision: precision of a model's matrix products.
+        functions: of the calling program, by name.
     """
 
     def load() -> RewardModel | EncoderScorer:
@@ -66,7 +75,7 @@ def reward_named(judge: str, precision: Precision = "float32") -> Reward:
 
         return open_scorer(judge, find_compute("auto", precision))
 
-    return named_reward(judge, {}, load, None)
+    return named_reward(judge, functions, load, None)
 
 
 def _score_completions(reward: Reward, records: Sequence[Demonstration | Label]) -> list[Row]:

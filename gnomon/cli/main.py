@@ -188,11 +188,11 @@ def report(
 
 
 app.command()(train.train)
-app.command()(train.evaluate)
 app.command()(compare.compare)
 app.command()(inference.score)
 app.command()(inference.sample)
 app.command()(inference.chat)
+app.add_typer(train.evaluations, name="evaluate")
 app.add_typer(feedback.app, name="feedback")
 
 

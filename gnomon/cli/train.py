@@ -1,20 +1,26 @@
-"""The commands `gnomon train` and `gnomon evaluate`: single-stage recipes without a file."""
+"""The commands `gnomon train` and `gnomon evaluate`: single-stage recipes without a file, and examinations."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
+from typer.core import TyperGroup
 
 from gnomon.cli.data import LAYOUT, layout_of
-from gnomon.cli.option_groups import option_group
+from gnomon.cli.inference import PrecisionName
+from gnomon.cli.number_options import number
+from gnomon.cli.option_groups import Options, option_group
 from gnomon.cli.sampling_options import BestOfN, BestOfReward
 from gnomon.core.errors import translate_interrupt
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # key=value, unlike any path
 Settings = Annotated[list[str] | None, typer.Argument(help="key=value: any setting by name.")]
+EXAMINATION = "gnomon.evaluation.examination.settings:ExaminationSettings"
+CONDITION_MET = 1  # exit status if a condition of --fail-if is met
 
 
 @option_group("layout", LAYOUT, layout_of)
@@ -118,6 +124,100 @@ def evaluate(
             settings=parse_settings(name for name in models if SETTING.match(name)),
         )
         typer.echo(run_recipe(recipe))
+
+
+class EvaluateGroup(TyperGroup):
+    """The group of evaluations; without the name of one, the arguments are those of `models`."""
+
+    default_command: ClassVar[str] = "models"
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        """Put the default command before arguments that name none."""
+        if arguments and arguments[0] not in (*self.commands, *context.help_option_names):
+            arguments = [self.default_command, *arguments]
+        return super().parse_args(context, arguments)
+
+
+evaluations = typer.Typer(
+    cls=EvaluateGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Compare language models by judges, or examine rewards on held-out judgements.
+
+    [bold]Examples[/bold]
+
+      gnomon evaluate smollm2-135m runs/sft/sft --prompts held_out.jsonl
+
+      gnomon evaluate reward runs/rm/reward_model vader --data held_out_pairs.jsonl
+
+    Without the name of a command the arguments are those of models.
+    """,
+)
+evaluations.command("models")(evaluate)
+
+SETTINGS: Options = {  # the fields of `ExaminationSettings`
+    "category": (
+        Annotated[
+            str, typer.Option(help="Column of the categories; a.b for a nested one.", show_default="detected")
+        ],
+        "",
+    ),
+    "perturbed": (
+        Annotated[int, number(f"{EXAMINATION}.perturbed", "Pairs for robustness and other prompts; 0 for none.")],
+        300,
+    ),
+    "bins": (Annotated[int, number(f"{EXAMINATION}.bins", "Bins of calibration.")], 10),
+    "resamples": (Annotated[int, number(f"{EXAMINATION}.resamples", "Resamples of the bootstrap.")], 1000),
+    "seed": (Annotated[int, number(f"{EXAMINATION}.seed", "Of everything random.")], 0),
+}
+
+
+@evaluations.command("reward")
+@option_group("layout", LAYOUT, layout_of)
+@option_group("settings", SETTINGS)
+def evaluate_reward(
+    rewards: Annotated[
+        list[str], typer.Argument(help="Reward models, vader, or path/to/file.py:function; one or several.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Held-out pairs, rankings, ratings or rows of a benchmark; may be repeated."),
+    ],
+    layout: dict[str, Any],
+    settings: dict[str, Any],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(help="FIGURE<NUMBER: exit with status 1 if a reward meets it; may be repeated."),
+    ] = None,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="auto is faster on processors with bfloat16, with rounding.")
+    ] = PrecisionName.float32,
+) -> None:
+    """Examine rewards on held-out pairs, rankings or ratings of people.
+
+    [bold]Examples[/bold]
+
+      gnomon evaluate reward runs/rm/reward_model --data held_out.jsonl --html examination.html
+
+      gnomon evaluate reward runs/rm/reward_model vader --data pairs.jsonl --data bench.jsonl --json
+
+      gnomon evaluate reward brief.py:score --data pairs.jsonl --fail-if "accuracy<0.7" --fail-if "ece>0.1"
+
+    The exit status is 1 if a reward meets a condition of --fail-if, or if its figure is undefined.
+    """
+    from gnomon.api.reward_examination import evaluate_reward as examine
+    from gnomon.evaluation.examination.text_report import show_examination
+
+    result = examine(rewards, data, fail_if=fail_if or (), precision=precision.value, **layout, **settings)
+    if as_json_object:
+        typer.echo(json.dumps(result.model_dump(), ensure_ascii=False, indent=2))
+    else:
+        show_examination(result)
+    for sentence in result.failed_conditions:
+        typer.echo(f"failed: {sentence}", err=True)
+    if result.failed_conditions:
+        raise typer.Exit(CONDITION_MET)
 
 
 def best_of_row(n: int | None, reward: str | None) -> dict[str, object] | None:

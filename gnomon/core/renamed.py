@@ -54,7 +54,7 @@ METRICS: dict[str, str] = {
 }
 FLAGS: dict[str, str] = {
     "chat --by": "--reward",
-    "evaluate --by": "--reward",
+    "evaluate models --by": "--reward",
     "feedback auto-annotate --by": "--annotator",
     "feedback auto-annotate --copies": "--replicas",
     "feedback auto-annotate --truth": "--utility",

@@ -16,6 +16,7 @@ import gnomon
 from gnomon.api import inference, recipes, training
 from gnomon.cli.feedback.commands import app as feedback
 from gnomon.cli.main import app
+from gnomon.cli.train import evaluations
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError, RunError
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Demonstration
@@ -48,6 +49,8 @@ def test_each_command_has_a_python_call() -> None:
         gnomon.__all__
     )
     assert callable(plan_annotation), "gnomon feedback power"
+    assert [command.name for command in evaluations.registered_commands] == ["models", "reward"]
+    assert {"evaluate", "evaluate_reward"} <= set(gnomon.__all__)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("start")
     rows = [{"prompt": "How was it?", "completion": text} for text in ("A fine film.", "A bad film.")]
     write_jsonl(path / "rows.jsonl", rows)
+    write_jsonl(path / "pairs.jsonl", [{"prompt": "How?", "chosen": "A fine film.", "rejected": "A bad film."}])
     write_jsonl(path / "items.jsonl", [{"prompt": "Name a film.", "completions": ["Alien.", "I cannot."]}])
     store = path / "judged.db"
     gnomon.feedback_init(store, Project("films", "Which is better?", "pair", votes_per_item=1))
@@ -61,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("algorithms",),
         ("check", RECIPE),
         ("score", "vader", "rows.jsonl"),
+        ("evaluate", "reward", "vader", "--data", "pairs.jsonl", "--perturbed", "0"),
         ("data", "inspect", "rows.jsonl"),
         ("data", "filters"),
         ("feedback", "init", "new.db", "--project", "films", "--title", "Which is better?"),

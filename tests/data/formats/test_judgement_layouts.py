@@ -72,6 +72,7 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("scored-pairs", {"question": "q", "answer_0": "x", "answer_1": "y", "score_0": 1.0, "score_1": -1.0}),
     ("ratings", {"prompt": "q", "response": "x", "rating": 7}),
     ("thumbs", {"prompt": "q", "response": "x", "thumbs": "up"}),
+    ("rm-bench", {"prompt": "q", "chosen": ["x"] * 3, "rejected": ["y"] * 3, "domain": "chat", "id": "1"}),
     ("rewardbench2", {"prompt": "q", **SIDES, "num_correct": 1, "num_incorrect": 2, "subset": "Math"}),
     (
         "oasst-trees",

@@ -82,14 +82,26 @@ class JudgedPrompt:
             return [ranking(self.prompt, self._scored(ballot), weight) for ballot in self.ballots]
         return [self._rated_text()]
 
-    def _preferences(self) -> list[Row]:
-        rows: list[Row] = []
+    def pair_votes(self) -> list[tuple[str, str, list[float]]]:
+        """Return each two different answers that somebody compared, with the votes for the first of them."""
+        pairs = []
         for first, second in itertools.combinations(self.answers, 2):
             votes = [one.vote(first, second) for one in self.ballots if {first, second} <= one.ranks.keys()]
             if votes and self.answers[first] != self.answers[second]:
-                sides = self.answers[first], self.answers[second]
-                share, tie = sum(votes) / len(votes), share_of_ties(votes)
-                rows.append(preference(self.prompt, *sides, share, tie=tie))
+                pairs.append((first, second, votes))
+        return pairs
+
+    def _preferences(self) -> list[Row]:
+        rows = [
+            preference(
+                self.prompt,
+                self.answers[first],
+                self.answers[second],
+                sum(votes) / len(votes),
+                tie=share_of_ties(votes),
+            )
+            for first, second, votes in self.pair_votes()
+        ]
         if not rows:
             raise UnusedRow(SAME if len(self.answers) == 2 else "no two different answers are compared")
         return rows
