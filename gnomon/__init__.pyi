@@ -64,6 +64,9 @@ from .api.recipes import (
 from .api.reward_examination import (
     evaluate_reward as evaluate_reward,
 )
+from .api.score import (
+    serve as serve,
+)
 from .api.training import (
     TrainedModel as TrainedModel,
     evaluate as evaluate,

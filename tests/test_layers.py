@@ -16,7 +16,8 @@ import gnomon
 
 LAYERS = (
     "core", "losses", "stats", "data", "models", "rollouts", "rewards", "feedback", "algorithms", "training",
-    "evaluation", "monitoring", "stages", "reporting", "pipeline", "comparison", "web", "api", "cli",
+    "evaluation", "monitoring", "stages", "reporting", "pipeline", "comparison", "web", "serving", "api",
+    "cli",
 )  # fmt: skip
 # Order inside the packages that have folders of their own. A name is a folder or a file; "" is every other file.
 INNER_ORDER = {

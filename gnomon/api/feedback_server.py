@@ -11,8 +11,9 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from gnomon.api.feedback import Name, only_project, open_store
-from gnomon.core.errors import ConfigError, RunError
+from gnomon.core.errors import RunError
 from gnomon.core.progress import console
+from gnomon.web.listening import address_of, listening_socket
 
 if TYPE_CHECKING:  # heavy, so imported by what uses it: the command line starts through here
     import uvicorn
@@ -48,7 +49,7 @@ def feedback_serve(
     Raises:
         ConfigError: the port is taken, or the store has several projects and none was named.
     """
-    with closing(_listening(host, port)) as listener, closing(open_store(url, make=demo)) as store:
+    with closing(listening_socket(host, port)) as listener, closing(open_store(url, make=demo)) as store:
         created = make_demo(store) if demo else None
         name = project or created or only_project(store)
         store.project(name)
@@ -75,7 +76,7 @@ def serving(
     Raises:
         ConfigError: the port is taken.
     """
-    with closing(_listening(host, port)) as listener:
+    with closing(listening_socket(host, port)) as listener:
         server = _server(store, project, https=https)
         server.config.timeout_graceful_shutdown = LAST_SECONDS
         thread = threading.Thread(target=server.run, args=([listener],), name="annotation-server", daemon=True)
@@ -108,7 +109,7 @@ def _introduce(store: Store, project: str, host: str, listener: socket.socket, *
     """
     from gnomon.feedback.store.access import Access
 
-    listens = f"{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+    listens = address_of(host, listener)
     address = "https://YOUR-PROXY" if https else f"http://{listens}"
     console.print(f"[bold]{project}[/bold] at http://{listens}; stop with Ctrl-C", soft_wrap=True)
     access = Access(store)
@@ -131,20 +132,6 @@ def _server(store: Store, project: str, *, https: bool) -> uvicorn.Server:
         app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE
     )
     return uvicorn.Server(config)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket bound to the port, so that a taken one fails before anything is created."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: invalid host names
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {host:.80}:{port} ({error}); give another --port or --host."
-        ) from None
-    return listener
 
 
 def make_demo(store: Store, seed: int = 0) -> str:

@@ -1,13 +1,15 @@
-"""Score the completions in a user's file, row by row."""
+"""Score the completions in a user's file, row by row, or those of requests."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gnomon.api.recipes import Name
 from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.core.storage.files import to_json
@@ -174,3 +176,30 @@ def accuracy_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
 def as_lines(rows: Sequence[Row]) -> str:
     """Rows as JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def serve(
+    model: Name,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Name | None = None,
+    precision: Precision = "float32",
+) -> None:
+    """Serve scores and decisions of a reward over HTTP until Ctrl-C.
+
+    Args:
+        model: a reward model, `model#head`, `vader`, or `path/to/file.py:function`.
+        host: address to listen on; another than a loopback address needs a token.
+        port: port to listen on; 0 takes a free one.
+        token_file: file with the token that requests must send.
+        precision: precision of a model's matrix products.
+
+    Raises:
+        ConfigError: the port is taken, or `host` needs a token.
+    """
+    from gnomon.serving.server import serve_reward
+
+    name = os.fspath(model)
+    file = None if token_file is None else Path(token_file)
+    serve_reward(lambda: reward_named(name, precision), name, host=host, port=port, token_file=file)

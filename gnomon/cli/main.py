@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gnomon.cli import compare, data, inference, train
+from gnomon.cli import compare, data, inference, serving, train
 from gnomon.cli.feedback import commands as feedback
 from gnomon.core.boundary import CRASH_CODE, input_errors, printable, shown, write_crash
 from gnomon.core.errors import (
@@ -193,6 +193,7 @@ app.command()(inference.score)
 app.command()(inference.sample)
 app.command()(inference.chat)
 app.add_typer(train.evaluations, name="evaluate")
+app.command()(serving.serve)
 app.add_typer(feedback.app, name="feedback")
 
 

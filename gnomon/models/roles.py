@@ -24,7 +24,7 @@ from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms
 from gnomon.models.engine.gradient_checkpointing import recomputed
 from gnomon.models.engine.lm_head import ReferenceHead, full_kl
 from gnomon.models.library_patches import restore_configs, set_trunk
-from gnomon.models.scalar_head import pooled_states, read_score
+from gnomon.models.scalar_head import ScalarHead, pooled_states, read_score
 from gnomon.models.score_parts.files import parts_of
 from gnomon.models.score_parts.heads import ScoreParts
 from gnomon.models.score_parts.settings import RATING
@@ -377,6 +377,12 @@ class RewardModel(Model):
     def parts(self) -> ScoreParts | None:
         """Its parts beside the head; `None` without any."""
         return parts_of(self.network)
+
+    @property
+    def reads_last_token(self) -> bool:
+        """True if a score depends on the states of the last token alone, wherever the completion starts."""
+        head, gate = self.network.score, self.parts.gate if self.parts else None
+        return gate is None and (not isinstance(head, ScalarHead) or head.settings.pooling == "last")
 
     @property
     def offset(self) -> float:

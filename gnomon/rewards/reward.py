@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gnomon.models.roles import RewardModel
 
 Report = Callable[[int], None]  # called with the number of scored rows
+ScoreFunction = Callable[[Sequence[Any], Sequence[Any]], "Scores"]  # of prompts and completions
 Numbers = tuple[list[float], list[tuple[int, str]]]  # scores; row and reason for each row without a score
 ABSTAINED = "it abstained"
 LATE_IN_A_ROW = 3  # rows in a row on which a function may exceed its time limit
@@ -126,6 +127,10 @@ class LearnedReward:
         else:
             ends = end_ids(self.model.network, self.model.tokenizer)
             encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
+        return self.score_encoded(encoded)
+
+    def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
+        """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""
         context = context_length(self.model.network.config)
         readable: list[tuple[int, Example]] = []
         failures: list[tuple[int, str]] = []

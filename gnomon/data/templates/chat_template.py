@@ -168,6 +168,13 @@ def writes_turn_end(tokenizer: Any) -> bool:
     return _frame(tokenizer, tokenizer.chat_template, tokenizer.eos_token_id).written
 
 
+def text_after_answer(tokenizer: Any) -> str:
+    """Return what the template writes behind an assistant's last answer: an end of turn, perhaps a new line."""
+    turns = [Message("user", _MARKER), Message("assistant", _MARKER)]
+    whole = render_text(tokenizer, turns, "a question and its answer", answer=False)
+    return whole[whole.rindex(_MARKER) + len(_MARKER) :]
+
+
 def answer_opening(tokenizer: Any, kwargs: JsonText = "") -> str:
     """Return the start of an answer that is part of the generation prompt, such as `<think>` and a new line.
 

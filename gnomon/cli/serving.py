@@ -1,0 +1,41 @@
+"""The command `gnomon serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnomon.cli.feedback.arguments import PORT
+from gnomon.cli.inference import PrecisionName
+from gnomon.cli.number_options import number
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="A reward model, MODEL#HEAD, vader, or path/to/file.py:function.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, number(PORT, "Port to listen on; 0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the token that requests must send; needed for another --host."),
+    ] = None,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="auto is faster on processors with bfloat16, with rounding.")
+    ] = PrecisionName.float32,
+) -> None:
+    """Serve scores and decisions of a reward over HTTP, for trainers and other programs, until Ctrl-C.
+
+    [bold]Examples[/bold]
+
+      gnomon serve runs/rm/reward_model
+
+      gnomon serve Skywork/Skywork-Reward-V2-Qwen3-0.6B --port 5000
+
+      gnomon serve runs/rm/reward_model --host 0.0.0.0 --token-file token.txt
+
+      curl -s localhost:8000/v1/score -d '{"prompts": ["Name a film."], "completions": ["Alien."]}'
+    """
+    from gnomon.api.score import serve as serve_model
+
+    serve_model(model, host=host, port=port, token_file=token_file, precision=precision.value)

@@ -1,0 +1,1 @@
+"""Scores and decisions of a reward over HTTP, for trainers and other programs."""
