@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from gnomon.cli.feedback.arguments import PORT
 from gnomon.cli.inference import PrecisionName
 from gnomon.cli.number_options import number
+from gnomon.core import ranges
 
 
 def serve(
     model: Annotated[str, typer.Argument(help="A reward model, MODEL#HEAD, vader, or path/to/file.py:function.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, number(PORT, "Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[int, number(ranges.Port, "Port to listen on; 0 takes a free one.")] = 8000,
     token_file: Annotated[
         Path | None,
         typer.Option(help="File with the token that requests must send; needed for another --host."),

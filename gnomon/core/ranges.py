@@ -117,4 +117,5 @@ Temperature = Annotated[float, Range("it divides logits; 0 takes the likeliest t
 TopP = Annotated[float, Range("it is a probability, and 0 leaves no token", gt=0, le=1)]
 TopK = Annotated[int, Range("it counts tokens; 0 keeps all", ge=0, le=2**31 - 1)]
 Gigabytes = Annotated[float, Range("it is memory in gigabytes", ge=0, le=1e6)]
+Port = Annotated[int, Range("it is a TCP port", ge=0, le=65_535)]
 Seconds = Annotated[float, Range("it is a time in seconds, and 1e9 are 31 years", ge=0, le=1e9)]

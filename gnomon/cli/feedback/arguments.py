@@ -6,9 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.core import ranges
-
-PORT = ranges.Range("it is a TCP port", ge=0, le=65535)
 app = typer.Typer(no_args_is_help=True, help="Collect human judgements and export them as preferences.")
 Url = Annotated[str, typer.Argument(help="A SQLite file, or postgresql://user@host/name.")]
 NewProject = Annotated[str, typer.Option("--project", help="The project's id.")]

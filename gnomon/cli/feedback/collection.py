@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback.arguments import PORT, Mix, ProjectId, Url, app, counted, shares_of
+from gnomon.cli.feedback.arguments import Mix, ProjectId, Url, app, counted, shares_of
 from gnomon.cli.feedback.automation import (
     GENERATION_OPTIONS,
     PROGRAM_OPTIONS,
@@ -47,7 +47,7 @@ SERVER_OPTIONS: Options = {  # where the page is served
         Annotated[str, typer.Option(help="Address of the page; 0.0.0.0 accepts other machines.")],
         "127.0.0.1",
     ),
-    "port": (Annotated[int, number(PORT, "Port of the page; 0 takes a free one.")], 8000),
+    "port": (Annotated[int, number(ranges.Port, "Port of the page; 0 takes a free one.")], 8000),
     "https": (Annotated[bool, typer.Option("--https", help="Browsers connect through a TLS proxy.")], False),
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.feedback.arguments import PORT, NewProject, ProjectId, Url, app
+from gnomon.cli.feedback.arguments import NewProject, ProjectId, Url, app
 from gnomon.cli.feedback.setup_options import SETUP_OPTIONS, setup_settings
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import option_group
@@ -70,7 +70,7 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, number(PORT, "Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, number(ranges.Port, "Port; 0 takes a free one.")] = 8000,
     demo: Annotated[bool, typer.Option("--demo", help="Create a project with pairs of film reviews.")] = False,
     https: Annotated[bool, typer.Option("--https", help="Browsers connect through a TLS proxy.")] = False,
 ) -> None:
