@@ -22,6 +22,7 @@ from gnomon.cli.feedback.automation import (
 from gnomon.cli.filter_options import EXPORT_OPTIONS, SELECTION_OPTIONS, filter_settings, selection_settings
 from gnomon.cli.number_options import number
 from gnomon.cli.option_groups import Options, option_group
+from gnomon.core import ranges
 
 if TYPE_CHECKING:  # heavy, so imported by the command that uses it
     from gnomon.feedback.collection.summary import CollectSummary
