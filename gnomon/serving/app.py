@@ -18,15 +18,15 @@ from gnomon.rewards.reward import LearnedReward, Reward, ScoreFunction
 from gnomon.serving.decisions import ChoiceProbabilities, choice_probabilities
 from gnomon.serving.guard import MAX_BYTES, ScoringGuard, TooLargeError, read_body
 from gnomon.serving.payloads import (
-    CheckedRow,
     DecisionBody,
     QuestionBody,
     RenderedBody,
+    RequestRow,
     ScoreBody,
     Turns,
     check_lengths,
-    checked_row,
     parse_body,
+    request_row,
 )
 from gnomon.serving.scoring_queue import RowScore, ScoringQueue
 
@@ -65,7 +65,7 @@ class ServedReward:
         """
         return await asyncio.wrap_future(self.queue.submit(kind, prompts, completions))
 
-    async def score_rows(self, rows: list[CheckedRow]) -> list[RowScore]:
+    async def score_rows(self, rows: list[RequestRow]) -> list[RowScore]:
         """Score rows; those that cannot be scored keep their reason."""
         valid = [row for row in rows if row.reason is None]
         prompts, completions = [row.prompt for row in valid], [row.completion for row in valid]
@@ -146,7 +146,7 @@ async def score(request: Request) -> dict[str, Any]:
     """Score completions; a row without a score has null and a reason."""
     body, served = parse_body(ScoreBody, await read_body(request)), _served(request)
     check_lengths(prompts=body.prompts, completions=body.completions)
-    rows = [checked_row(p, c) for p, c in zip(body.prompts, body.completions, strict=True)]
+    rows = [request_row(p, c) for p, c in zip(body.prompts, body.completions, strict=True)]
     results = await served.score_rows(rows)
     return {"model": served.name, "results": list(map(_result, results))}
 
@@ -197,7 +197,7 @@ async def get_reward(request: Request) -> dict[str, Any]:
 
 
 async def _decision(served: ServedReward, prompt: Turns, choices: list[Turns]) -> dict[str, Any]:
-    results = await served.score_rows([checked_row(prompt, choice) for choice in choices])
+    results = await served.score_rows([request_row(prompt, choice) for choice in choices])
     scores = [_score_of(row, f"choices[{number}]") for number, row in enumerate(results)]
     probabilities = served.probabilities(scores)
     return {

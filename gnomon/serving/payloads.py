@@ -63,7 +63,7 @@ class RenderedBody(Settings):
 
 
 @dataclass(frozen=True)
-class CheckedRow:
+class RequestRow:
     """A row of a request: what to score, or the reason why it cannot be."""
 
     prompt: Prompt
@@ -71,7 +71,7 @@ class CheckedRow:
     reason: str | None = None
 
 
-EMPTY = CheckedRow(Prompt("", ()), Completion("", ""))
+EMPTY = RequestRow(Prompt("", ()), Completion("", ""))
 
 
 def parse_body(kind: type[T], raw: bytes, *, ignored: bool = False) -> T:
@@ -116,7 +116,7 @@ def check_lengths(**lists: Sequence[Any]) -> None:
         raise ConfigError(f"the request has {counts}; send equally many.")
 
 
-def checked_row(prompt: Turns, completion: Turns) -> CheckedRow:
+def request_row(prompt: Turns, completion: Turns) -> RequestRow:
     """Parse a prompt and a completion; a row that is none is returned with the reason."""
     try:
         asked = prompt_of(prompt)
@@ -128,4 +128,4 @@ def checked_row(prompt: Turns, completion: Turns) -> CheckedRow:
     length = sum(len(text) for part in (asked, answer) for text in message_texts(part))
     if length > MAX_CHARS:
         return replace(EMPTY, reason=f"it has {length:,} characters, more than {MAX_CHARS:,}")
-    return CheckedRow(asked, answer)
+    return RequestRow(asked, answer)
