@@ -119,13 +119,13 @@ def check_lengths(**lists: Sequence[Any]) -> None:
 def request_row(prompt: Turns, completion: Turns) -> RequestRow:
     """Parse a prompt and a completion; a row that is none is returned with the reason."""
     try:
-        asked = prompt_of(prompt)
+        parsed = prompt_of(prompt)
         # Requests of several callers are scored together, and an id stands for one prompt.
-        asked = replace(asked, id=hashlib.sha256(context_fingerprint(asked).encode()).hexdigest())
-        answer = completion_of(completion, asked)
+        parsed = replace(parsed, id=hashlib.sha256(context_fingerprint(parsed).encode()).hexdigest())
+        answer = completion_of(completion, parsed)
     except DataError as error:
         return replace(EMPTY, reason=str(error).rstrip("."))
-    length = sum(len(text) for part in (asked, answer) for text in message_texts(part))
+    length = sum(len(text) for part in (parsed, answer) for text in message_texts(part))
     if length > MAX_CHARS:
         return replace(EMPTY, reason=f"it has {length:,} characters, more than {MAX_CHARS:,}")
-    return RequestRow(asked, answer)
+    return RequestRow(parsed, answer)
