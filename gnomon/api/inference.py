@@ -17,10 +17,10 @@ from gnomon.core.types import Completion, Message, Prompt
 from gnomon.models.encoders.scorer import EncoderScorer, open_scorer
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
+from gnomon.models.reward_ensemble import RewardPanel
 from gnomon.models.roles import Policy, RewardModel
 from gnomon.models.settings import Device, Precision
-from gnomon.rewards.encoder_reward import EncoderReward
-from gnomon.rewards.reward import LearnedReward
+from gnomon.rewards.encoder_reward import reward_of_model
 from gnomon.rollouts.sampling_params import Sampling
 
 
@@ -40,8 +40,8 @@ def load_policy(name: Name, *, device: Device = "auto", precision: Precision = "
 
 def load_reward_model(
     name: Name, *, device: Device = "auto", precision: Precision = "float32"
-) -> RewardModel | EncoderScorer:
-    """Load a trained reward model.
+) -> RewardModel | EncoderScorer | RewardPanel:
+    """Load a trained reward model, or an ensemble of them.
 
     It computes in float32 by default, so that a text has the same score on every processor; `precision="auto"` is
     faster on processors with bfloat16 instructions.
@@ -88,7 +88,9 @@ def sample(
 
 
 def score(
-    model: RewardModel | EncoderScorer, prompts: Sequence[str | Prompt], completions: Sequence[str]
+    model: RewardModel | EncoderScorer | RewardPanel,
+    prompts: Sequence[str | Prompt],
+    completions: Sequence[str],
 ) -> list[float]:
     """Score completions with a reward model, in logits of being preferred.
 
@@ -104,8 +106,7 @@ def score(
         raise ConfigError(f"{len(prompts)} prompts and {len(completions)} completions; give equally many.")
     requests = [p if isinstance(p, Prompt) else prompt_of(p, n) for n, p in enumerate(prompts)]
     texts = [Completion(str(n), text) for n, text in enumerate(completions)]
-    judge = LearnedReward(model, "reward") if isinstance(model, RewardModel) else EncoderReward(model, "reward")
-    values: list[float] = judge.score(requests, texts).values.tolist()
+    values: list[float] = reward_of_model(model, "reward").score(requests, texts).values.tolist()
     return values
 
 

@@ -27,6 +27,7 @@ from gnomon.stats.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from gnomon.models.encoders.scorer import EncoderScorer
+    from gnomon.models.reward_ensemble import RewardPanel
     from gnomon.models.roles import RewardModel
 
 Row = dict[str, Any]
@@ -71,7 +72,7 @@ def reward_named(
         functions: of the calling program, by name.
     """
 
-    def load() -> RewardModel | EncoderScorer:
+    def load() -> RewardModel | EncoderScorer | RewardPanel:
         from gnomon.models.encoders.scorer import open_scorer
         from gnomon.models.engine.device import find_compute
 

@@ -14,6 +14,7 @@ from gnomon.api.recipes import Name
 from gnomon.core.extensions import short_name
 from gnomon.core.storage.environment import jsonl
 from gnomon.core.storage.files import read_json
+from gnomon.models.reward_ensemble import RewardPanel
 from gnomon.models.roles import Policy, RewardModel
 from gnomon.pipeline.run import run_recipe
 from gnomon.pipeline.single_stage import Setting, evaluation_recipe, layout_settings, training_recipe
@@ -42,10 +43,10 @@ class TrainedModel:
         return load_policy(self.folder)
 
     @cached_property
-    def reward_model(self) -> RewardModel:
+    def reward_model(self) -> RewardModel | RewardPanel:
         """The trained reward model, loaded at first use."""
         model = load_reward_model(self.folder)
-        assert isinstance(model, RewardModel), "no stage trains an encoder"
+        assert isinstance(model, RewardModel | RewardPanel), "no stage trains an encoder"
         return model
 
 

@@ -29,6 +29,7 @@ class Rollout:
         policy_version: optimizer steps that the policy had taken.
         mask: false for tokens that the policy did not choose (a tool's); `None` where it chose all.
         off_policy: drawn from the reference or at another temperature, not from the distribution being trained.
+        uncertainty: standard deviation of its score over the members of an ensemble; `None` of any other reward.
     """
 
     prompt: Prompt
@@ -39,6 +40,7 @@ class Rollout:
     policy_version: int = 0
     mask: tuple[bool, ...] | None = None
     off_policy: bool = False
+    uncertainty: float | None = None
 
     @property
     def finished(self) -> bool:

@@ -75,7 +75,7 @@ def kind_of(name: str) -> str:
         configuration = _read(path / "config.json")
         if configuration.get(VALUE_HEAD):
             return "critic"
-        if "reward_head" in configuration:  # a head that transformers does not know, saved beside the trunk
+        if {"reward_head", "reward_ensemble"} & configuration.keys():  # heads that transformers does not know
             return "reward"
         architectures = configuration.get("architectures")
     else:
@@ -185,7 +185,12 @@ def digest_model(name: str, written: str | None = None) -> str:
     """
     path = Path(split_head(model_path(name))[0]).expanduser()
     here = [] if name in CATALOG else [path] if path.is_file() else path.iterdir() if path.is_dir() else []
-    state = {f.name: _state(f) for f in here if f.is_file() and f.suffix in READ}
+    here = [*here, *path.glob("members/*/*")] if path.is_dir() else here
+    state = {
+        f.relative_to(path).as_posix() if path.is_dir() else f.name: _state(f)
+        for f in here
+        if f.is_file() and f.suffix in READ
+    }
     return digest_of({"name": name if written is None else written, "files": state})
 
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError, GnomonError, ModelError
 from gnomon.core.progress import console
-from gnomon.core.storage.files import sync_entry, sync_folder
+from gnomon.core.storage.files import sync_entry, sync_folder, write_json
 from gnomon.core.storage.leftovers import temporary_folder
 from gnomon.data.templates.chat_template import PLAIN_TEMPLATE, turn_end
 from gnomon.data.templates.trial import try_template
@@ -30,6 +30,18 @@ from gnomon.models.embedding_rows import fit_embeddings
 from gnomon.models.engine.device import Compute
 from gnomon.models.library_patches import quiet_transformers, set_score_head, train_padding_embedding
 from gnomon.models.resolve import base_info, resolve
+from gnomon.models.reward_ensemble import (
+    ENSEMBLE_KEY,
+    MEMBERS_FOLDER,
+    EnsembleRecord,
+    RewardEnsemble,
+    RewardPanel,
+    adapter_ensemble,
+    load_head_stack,
+    load_member_weights,
+    panel_record,
+    read_record,
+)
 from gnomon.models.roles import Critic, Model, Policy, RewardModel
 from gnomon.models.scalar_head import (
     ScalarHead,
@@ -156,6 +168,8 @@ def load_reward_model(
         ModelError: the folder's own head has another shape than `head`, or is missing.
     """
     network, saved, _ = _scalar_network(name, num_layers=num_layers)
+    if record := _record_of(network, name):
+        return _load_ensemble(network, record, name, compute, chat_template)
     if saved is None and trained:
         raise ModelError(
             f"reward model '{name}' lacks the weight score.weight, so it has no head that was trained; give a "
@@ -182,6 +196,64 @@ def load_reward_model(
     return _with_card(RewardModel(network, tokenizer, compute, adapter), name)
 
 
+def _load_ensemble(
+    network: Any, record: EnsembleRecord, name: str, compute: Compute, chat_template: str | None
+) -> RewardEnsemble:
+    """Load the members of an ensemble on one trunk, frozen."""
+    adapter = None
+    if record.kind == "heads":
+        load_head_stack(network, resolve(name), record)
+    elif record.trainable is not None and record.kind == "adapters":
+        set_score_head(network, ScalarHead(network.config.get_text_config().hidden_size, record.head))
+        adapter = make_trainable(network, record.trainable)
+    else:
+        raise ModelError(
+            f"reward model '{name}' does not state the shape of its adapters; give the folder whole."
+        )
+    tokenizer = load_tokenizer(name, chat_template)
+    fit_embeddings(network, tokenizer, name, grow=False)
+    network.requires_grad_(False)
+    model = RewardModel(network, tokenizer, compute, adapter)
+    if record.kind == "heads":
+        return _with_card(RewardEnsemble(model, record), name)
+    return _with_card(adapter_ensemble(model, load_member_weights(resolve(name), record), record), name)
+
+
+def save_panel(panel: RewardPanel, folder: Path, *, steps: int | None = None) -> None:
+    """Write separate reward models as one folder, each as `save_model` does; config.json holds the record.
+
+    Args:
+        panel: the models.
+        folder: to write.
+        steps: number of training steps, for the card.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder.parent) as work:
+        for number, member in enumerate(panel.members):
+            own = work / "model" / MEMBERS_FOLDER / str(number)
+            if isinstance(member, RewardModel) and not member.whole_conversation:
+                save_model(member, own, steps=steps)
+            else:  # trained elsewhere: as it was loaded, so that it is scored in the same way again
+                member.network.save_pretrained(own)
+                member.tokenizer.save_pretrained(own)
+        content = {ENSEMBLE_KEY: panel.record.model_dump(mode="json", exclude_none=True)}
+        write_json(work / "model" / "config.json", content)
+        base = base_info(panel.card.base)
+        write_card(work / "model", render_card(panel.card, "reward", base, steps), base)
+        sync_folder(work / "model")
+        if aside := put_model(work / "model", folder):
+            console.print(
+                f"  another {folder.name} was there; it is renamed to {aside}", markup=False, soft_wrap=True
+            )
+        sync_entry(folder.parent)
+
+
+def _record_of(network: Any, name: str) -> EnsembleRecord | None:
+    """Take the record of an ensemble out of a network's configuration; `None` for a single reward model."""
+    content = network.config.__dict__.pop(ENSEMBLE_KEY, None)
+    return None if content is None else read_record(content, name)
+
+
 def load_critic(
     name: str,
     compute: Compute,
@@ -193,9 +265,9 @@ def load_critic(
 ) -> Critic:
     """Load a critic: a saved one, or the trunk of a reward model or a language model with a new head.
 
-    A new head's values are all zero. A reward model's own head is a bad start: it was trained at the ends of
-    turns only, and its values at other tokens explain less of the return than a constant. Its trunk is a good
-    start.
+    Of separate models in an ensemble it is the trunk of the first. A new head's values are all zero. A reward
+    model's own head is a bad start: it was trained at the ends of turns only, and its values at other tokens
+    explain less of the return than a constant. Its trunk is a good start.
 
     Args:
         name: of the catalog, of the hub, or a path.
@@ -208,11 +280,14 @@ def load_critic(
     Raises:
         ModelError: `head` pools over tokens, while a critic has a value for each; or the saved head differs.
     """
+    if panel_record(Path(name).expanduser()):
+        name = str(Path(name) / MEMBERS_FOLDER / "0")
     if head.pooling != "last":
         raise ModelError(f"a critic has a value for each token, so {head.pooling} pooling cannot be; use last.")
     network, saved, is_critic = _scalar_network(name, num_layers=None)
     drop_parts(network)
     if not is_critic:
+        _record_of(network, name)  # only the trunk of an ensemble is used
         set_score_head(network, new_head(network.config.get_text_config().hidden_size, head, seed))
         start_at_zero(network.score)
         network.config.score_offset = 0.0
@@ -238,6 +313,11 @@ def _scalar_network(name: str, *, num_layers: int | None) -> tuple[Any, HeadSett
 
     The shape is `None` if the folder holds no head. Of several heads the one in `model#head` is kept.
     """
+    if panel_record(Path(name).expanduser()):
+        raise ModelError(
+            f"reward model '{name}' is an ensemble of separate models, and one network is needed here; name one "
+            f"of its members, such as {name}/{MEMBERS_FOLDER}/0."
+        )
     with loading(name):
         source = resolve(name)
         check_config(Path(source), name)
@@ -335,7 +415,9 @@ def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
     with temporary_folder(folder.parent) as work, with_end_tokens(network, model.tokenizer, kind) as tokenizer:
         remember_parts(network)
         with quiet_transformers(), without_parts(network) as parts:
-            if isinstance(getattr(network, "score", None), ScalarHead):
+            if isinstance(model, RewardEnsemble):
+                model.save_network(work / "model")
+            elif isinstance(getattr(network, "score", None), ScalarHead):
                 save_with_head(network, work / "model")
             else:
                 network.save_pretrained(work / "model")

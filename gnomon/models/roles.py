@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -16,9 +16,9 @@ from gnomon.core.batches import TokenGroups
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
 from gnomon.models.cards.facts import ModelCard
-from gnomon.models.dropout import DropoutMasks, masked_inputs
 from gnomon.models.engine.activation_cache import FrozenLayerCache
 from gnomon.models.engine.device import Compute
+from gnomon.models.engine.dropout import DropoutMasks, masked_inputs
 from gnomon.models.engine.forward import LayoutName, best_layout, completion_states, to_padded, token_logprobs
 from gnomon.models.engine.fused_rmsnorm import fuse_rms_norms
 from gnomon.models.engine.gradient_checkpointing import recomputed
@@ -28,6 +28,7 @@ from gnomon.models.scalar_head import ScalarHead, pooled_states, read_score
 from gnomon.models.score_parts.files import parts_of
 from gnomon.models.score_parts.heads import ScoreParts
 from gnomon.models.score_parts.settings import RATING
+from gnomon.stats.calibration import Calibration, calibration_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -385,13 +386,39 @@ class RewardModel(Model):
         return gate is None and (not isinstance(head, ScalarHead) or head.settings.pooling == "last")
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The map from score differences to probabilities, which is saved in config.json; `None` without one."""
+        content = getattr(self.network.config, "score_calibration", None)
+        return None if content is None else calibration_of(content)
+
+    def calibrate(self, calibration: Calibration | None) -> None:
+        """Set the calibration that is saved with the model."""
+        if calibration is None:
+            self.network.config.__dict__.pop("score_calibration", None)
+        else:
+            self.network.config.score_calibration = asdict(calibration)
+
+    @property
     def offset(self) -> float:
         """Raw score that counts as 0."""
         return float(getattr(self.network.config, "score_offset", 0.0))
 
-    def center(self, mean: float) -> None:
-        """Shift the zero of scores by `mean`, the average score of reference completions."""
-        self.network.config.score_offset = self.offset + mean
+    @property
+    def member_count(self) -> int:
+        """E, number of members of an ensemble; 1 for a single model."""
+        return 1
+
+    def member_scores(self, tokens: TokenGroups) -> Tensor:
+        """Compute each member's score of each completion, `[E, N]`; a single model has E = 1."""
+        return self.scores(tokens)[None]
+
+    def combined(self, members: Tensor) -> Tensor:
+        """Combine the members' scores, `[E, N] -> [N]`; a single model's are its own."""
+        return members[0]
+
+    def center(self, mean: float | Tensor) -> None:
+        """Shift the zero of scores by `mean`, `[]` or `[1]`, the average score of reference completions."""
+        self.network.config.score_offset = self.offset + float(mean)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
 from gnomon.core.config import Settings
-from gnomon.core.ranges import Range
+from gnomon.core.ranges import Finite, Range
 
 VALUE_HEAD = "value_head"  # key of a saved critic's config.json: its head predicts values, not scores
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -100,3 +101,63 @@ def split_head(name: str) -> tuple[str, str | None]:
     if not mark or not path or Path(name).expanduser().exists():
         return name, None
     return path, head
+
+
+CombinationRule = Literal[
+    "mean", "median", "trimmed_mean", "minimum", "mean_minus_std", "weighted", "gated", "stacked"
+]
+FITTED = ("gated", "stacked")  # rules whose numbers come from held-out pairs
+PENALIZED_MEAN = re.compile(r"mean\s*-\s*(\S+)\s*\*?\s*std")  # "mean - 1.0 * std"
+
+
+class Combination(Settings):
+    """How the scores of an ensemble's members become one; a text such as `median` is the rule alone.
+
+    Attributes:
+        rule: `mean`, `median`, `trimmed_mean`, `minimum`; `mean_minus_std`, also written `mean - 1.0 * std`: the
+            mean less `coef` standard deviations over members; `weighted`: a sum with `weights`; `gated` and
+            `stacked`: weights that are fitted on held-out pairs, for each completion or for all.
+        coef: λ of `mean_minus_std`.
+        trim: share of the members that `trimmed_mean` leaves out at each end.
+        weights: one for each member, for `weighted`; those that were fitted, for `stacked`.
+        gate: for `gated`, once it is fitted: for each member its row of A and its b, of `softmax(A·s + b)`.
+    """
+
+    rule: CombinationRule = "mean"
+    coef: Annotated[float, Range("below 0 it would reward disagreement", ge=0, le=1e6)] = 1.0
+    trim: Annotated[float, Range("half or more at each end leaves no member", ge=0, lt=0.5)] = 0.2
+    weights: list[Finite] | None = None
+    gate: list[list[Finite]] | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Combination:
+        if self.rule == "weighted" and not self.weights:
+            raise ValueError("the rule weighted needs weights, one for each member")
+        if self.weights is not None and self.rule not in ("weighted", "stacked"):
+            raise ValueError(f"the rule {self.rule} has no weights; remove them, or set rule to weighted")
+        return self
+
+    def misfit(self, members: int) -> str | None:
+        """Describe why the rule cannot combine so many members, as a clause; `None` if it can."""
+        if self.weights is not None and len(self.weights) != members:
+            return f"{len(self.weights)} weights for {members} members; give one for each"
+        if self.gate is not None and [len(row) for row in self.gate] != [members + 1] * members:
+            return f"a gate of another shape than {members} members have; fit it again"
+        if self.rule in FITTED and self.weights is None and self.gate is None:
+            return f"the rule {self.rule}, which is not fitted; fit it on held-out pairs in a stage of its own"
+        return None
+
+    def __str__(self) -> str:
+        return f"mean - {self.coef:g} * std" if self.rule == "mean_minus_std" else self.rule
+
+
+def _combination_of_text(value: Any) -> Any:
+    """A rule, or `mean - λ * std`, written as a text."""
+    if not isinstance(value, str):
+        return value
+    penalized = PENALIZED_MEAN.fullmatch(value.strip())
+    return {"rule": "mean_minus_std", "coef": penalized[1]} if penalized else {"rule": value}
+
+
+Combine = Annotated[Combination, BeforeValidator(_combination_of_text)]
+EnsembleKind = Literal["heads", "adapters", "models"]

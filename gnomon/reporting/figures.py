@@ -17,6 +17,7 @@ CURVES = (
     "rejected_reward",
     "nll",
     "score_mean",
+    "uncertainty",
     "kl",
     "kl_coef",
     "entropy",

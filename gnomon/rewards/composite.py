@@ -15,6 +15,7 @@ from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
+from gnomon.models.settings import Combine
 from gnomon.rewards import rules
 from gnomon.rewards.arguments import names_special_token, raw_text
 from gnomon.rewards.registry import REWARDS
@@ -46,6 +47,7 @@ class RewardPart(Settings):
             against the completion with its special tokens.
         timeout: seconds that a call of a function may take; by default 60 for a function of one completion, 600
             for a function of a batch.
+        combine: how an ensemble's members are combined, such as `mean - 1.0 * std`; by default as it was saved.
     """
 
     of: str | None = None
@@ -59,6 +61,7 @@ class RewardPart(Settings):
     n: Annotated[int, Range("it counts characters of an n-gram", ge=1, le=10**6)] = 4
     pattern: str | None = None
     timeout: Annotated[float, Range("a call takes some time", gt=0, le=1e7)] | None = None
+    combine: Combine | None = None
 
     @field_validator("pattern")
     @classmethod
@@ -78,6 +81,8 @@ class RewardPart(Settings):
         of = self.of or ""
         if self.timeout is not None and not of.startswith("python:") and not REWARDS.is_outside(of):
             raise ValueError("timeout is for functions (path/to/file.py:function); remove it")
+        if self.combine is not None and (self.of is None or of in REWARDS.names() or of.startswith("python:")):
+            raise ValueError("combine is for ensembles of reward models; remove it")
         return self
 
     @property
@@ -147,12 +152,14 @@ class ShapedReward:
         values: dict[str, Tensor] = {}
         failures: list[tuple[int, str]] = []
         abstentions: dict[str, Tensor] = {}
+        uncertainties: dict[str, Tensor] = {}
         for part, reward in self.parts:
             scores = reward.score(prompts, completions)
             values[part.title] = scores.values.float()
             abstentions[part.title] = scores.abstained
             failures += [(row, f"{part.title}: {reason}") for row, reason in scores.failures]
-        return Scores(self.shaped(values, abstentions), values, failures, abstentions)
+            uncertainties.update((part.title, one) for one in scores.uncertainties.values())
+        return Scores(self.shaped(values, abstentions), values, failures, abstentions, uncertainties)
 
     def combine(self, parts: Mapping[str, Tensor], abstentions: Mapping[str, Tensor] | None = None) -> Tensor:
         """The sum of shaped parts, `[N]`. Counts failures and updates the moments.

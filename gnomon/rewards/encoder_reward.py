@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gnomon.core.errors import ConfigError
 from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.batching import pack_by_tokens
+from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.reward import LearnedReward, Report, Reward, Scores, no_report
 
 if TYPE_CHECKING:
     from gnomon.models.encoders.scorer import EncoderScorer
+    from gnomon.models.reward_ensemble import RewardPanel
     from gnomon.models.roles import RewardModel
+    from gnomon.models.settings import Combination
 
 
 class EncoderReward:
@@ -64,17 +68,64 @@ class EncoderReward:
         return pair
 
 
-def model_reward(model: RewardModel | EncoderScorer, name: str, sampled_by: Any = None) -> Reward:
-    """Make the reward of a reward model of any kind.
+def model_reward(
+    model: RewardModel | EncoderScorer | RewardPanel,
+    name: str,
+    sampled_by: Any = None,
+    combination: Combination | None = None,
+) -> Reward:
+    """Make the reward of a reward model of any kind, whose weights are rounded.
 
     Args:
         model: from `open_scorer`.
         name: of the reward, in metrics.
         sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
+        combination: rule by which an ensemble's members are combined; `None` for its own.
     """
+    from gnomon.models.reward_ensemble import RewardPanel
     from gnomon.models.roles import RewardModel
 
-    if not isinstance(model, RewardModel):
-        return EncoderReward(model, name)
-    model.round_weights()
-    return LearnedReward(model, name, sampled_by=sampled_by)
+    for one in model.members if isinstance(model, RewardPanel) else [model]:
+        if isinstance(one, RewardModel):
+            one.round_weights()
+    return reward_of_model(model, name, sampled_by, combination)
+
+
+def reward_of_model(
+    model: RewardModel | EncoderScorer | RewardPanel,
+    name: str,
+    sampled_by: Any = None,
+    combination: Combination | None = None,
+) -> Reward:
+    """Make the reward of a reward model of any kind, which stays as it is.
+
+    Args:
+        model: from `open_scorer`.
+        name: of the reward, in metrics.
+        sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
+        combination: rule by which an ensemble's members are combined; `None` for its own.
+
+    Raises:
+        ConfigError: a rule is given, and the model is a single one.
+    """
+    from gnomon.models.reward_ensemble import RewardEnsemble, RewardPanel
+    from gnomon.models.roles import RewardModel
+
+    if isinstance(model, RewardEnsemble | RewardPanel):
+        models: Sequence[Any] = model.members if isinstance(model, RewardPanel) else [model]
+        sources = [
+            LearnedReward(one, name, sampled_by=sampled_by)
+            if isinstance(one, RewardModel)
+            else EncoderReward(one, name)
+            for one in models
+        ]
+        rule = combination or model.record.combine
+        return EnsembleReward(name, sources, model.record.names, rule, model.calibration)
+    if combination is not None:
+        raise ConfigError(
+            f"reward '{name}' is a single model, and combine is for ensembles; remove combine, or name an "
+            "ensemble."
+        )
+    if isinstance(model, RewardModel):
+        return LearnedReward(model, name, sampled_by=sampled_by)
+    return EncoderReward(model, name)

@@ -38,12 +38,14 @@ class Scores:
         parts: named components, `[N]` each.
         failures: row and reason of each failed row.
         abstentions: rows on which a named component abstained, `[N]` boolean each: no score, and no failure.
+        uncertainties: of components that are ensembles: the standard deviation over members, `[N]` each.
     """
 
     values: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     failures: Sequence[tuple[int, str]] = ()
     abstentions: Mapping[str, Tensor] = field(default_factory=dict)
+    uncertainties: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def abstained(self) -> Tensor:
@@ -115,22 +117,36 @@ class LearnedReward:
         """Scores in logits of being preferred; 0 is the mean of the completions that the model was centered on.
 
         A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
-        texts are never cut.
+        texts are never cut. An ensemble's scores are combined by its own rule.
         """
+        return self.score_encoded(self._encoded(prompts, completions))
+
+    def member_scores(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion]
+    ) -> tuple[Tensor, list[tuple[int, str]]]:
+        """Scores by each member of an ensemble, `[E, N]`, with E = 1 for a single model; and the failures."""
+        return self._member_scores(self._encoded(prompts, completions))
+
+    def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
+        """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""
+        members, failures = self._member_scores(encoded)
+        values = self.model.combined(members)
+        return Scores(values, {self.name: values}, failures)
+
+    def _encoded(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion]
+    ) -> Sequence[Example | RejectedRow]:
         from gnomon.models.special_tokens import (
             end_ids,
         )  # imports transformers, which rewards without a model do not need
 
         if self.model.whole_conversation:
             padding = self.model.network.config.get_text_config().pad_token_id
-            encoded = encode_conversations(prompts, completions, self.model.tokenizer, padding)
-        else:
-            ends = end_ids(self.model.network, self.model.tokenizer)
-            encoded = encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
-        return self.score_encoded(encoded)
+            return encode_conversations(prompts, completions, self.model.tokenizer, padding)
+        ends = end_ids(self.model.network, self.model.tokenizer)
+        return encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
 
-    def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
-        """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""
+    def _member_scores(self, encoded: Sequence[Example | RejectedRow]) -> tuple[Tensor, list[tuple[int, str]]]:
         context = context_length(self.model.network.config)
         readable: list[tuple[int, Example]] = []
         failures: list[tuple[int, str]] = []
@@ -143,14 +159,14 @@ class LearnedReward:
                 )
             else:
                 readable.append((row, one))
-        values, scored = torch.full((len(encoded),), torch.nan), 0
+        values, scored = torch.full((self.model.member_count, len(encoded)), torch.nan), 0
         for part in pack_by_tokens([example.cost for _, example in readable], self.budget):
             rows, examples = zip(*(readable[index] for index in part), strict=True)
             with torch.no_grad():  # not inference mode: a critic may train on states computed here
-                values[list(rows)] = self.model.scores(token_groups(examples)).cpu()
+                values[:, list(rows)] = self.model.member_scores(token_groups(examples)).float().cpu()
             scored += len(rows)
             self.report(scored)
-        return Scores(values, {self.name: values}, failures)
+        return values, failures
 
 
 class PlainReward(ABC):

@@ -14,6 +14,7 @@ from gnomon.stages.train_settings import TrainSettings, completed_row
 from gnomon.stages.workspace import StageRecipe, Workspace
 
 if TYPE_CHECKING:
+    from gnomon.models.reward_ensemble import RewardPanel
     from gnomon.models.roles import Model
 
 REQUIRED_PARTS = {"training", "held_out", "prompts"}  # needed to evaluate a reward model on held-out texts
@@ -79,6 +80,7 @@ class TrainStage(TrainSettings, Stage):
 
         from gnomon.stages.common.load import load_trained
         from gnomon.stages.common.model_cards import make_card
+        from gnomon.stages.common.reward_training import train_reward_model
         from gnomon.stages.common.train_loops import train_offline, train_online
         from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
 
@@ -86,30 +88,38 @@ class TrainStage(TrainSettings, Stage):
         torch.manual_seed(work.recipe.seed)
         model = load_trained(self, work)
         model.card = make_card(self, work)
-        train = train_online if self.online else train_offline
-        result = train(self, work, model, work.stage_folder(self.name))
+        folder, fits = work.stage_folder(self.name), {}
+        trained: Model | RewardPanel = model
+        if self.model_kind() == "reward":
+            reward = train_reward_model(self, work, model, folder)
+            trained, result = reward.model, reward.result
+            fits = {"calibration": reward.calibration, "members": self.ensemble and self.ensemble.members}
+        else:
+            result = (train_online if self.online else train_offline)(self, work, model, folder)
         return TrainResult(
-            **finish(self.name, model, work, started, int(result.steps or 0)),
+            **finish(self.name, trained, work, started, int(result.steps or 0)),
             algorithm=work.recipe.as_written(self.algorithm),
             model=self.model,
             **result.given(),
-            **self._evaluation(model, work),
+            **fits,
+            **self._evaluation(trained, work),
             peak_memory_gb=peak_memory_gb(),
             **peak_device_memory(),
         )
 
-    def _evaluation(self, model: Model, work: Workspace) -> dict[str, RewardModelEvaluation]:
+    def _evaluation(self, model: Model | RewardPanel, work: Workspace) -> dict[str, RewardModelEvaluation]:
         """Evaluate a reward model on the held-out texts of the stage that made its training data.
 
         Returns:
             The result's field `evaluation`; empty for a policy, without such texts, and in other processes.
         """
+        from gnomon.models.reward_ensemble import RewardPanel
         from gnomon.models.roles import RewardModel
         from gnomon.stages.common.evaluate_reward_model import evaluate_reward_model
 
         source = next(iter(self.data_sources), "").partition("/")[0]
         source_stage = next((stage for stage in work.recipe.stages if stage.name == source), None)
         has_held_out_data = source_stage is not None and source_stage.parts() >= REQUIRED_PARTS
-        if not isinstance(model, RewardModel) or not has_held_out_data or not work.processes.main:
+        if not isinstance(model, RewardModel | RewardPanel) or not has_held_out_data or not work.processes.main:
             return {}
         return {"evaluation": evaluate_reward_model(model, self.name, source, work)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gnomon.algorithms.registry import ALGORITHMS, find_algorithm
 from gnomon.core.config import Settings, merge_deep, validate
@@ -15,7 +15,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience
 from gnomon.core.ranges import Range
 from gnomon.core.types import Demonstration, Prompt
-from gnomon.models.settings import HeadSettings, Trainable
+from gnomon.models.settings import FITTED, Combination, Combine, EnsembleKind, HeadSettings, Trainable
 from gnomon.rewards.composite import RewardPart, check_titles
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.references import BASE, CRITIC, DataInput, Inputs, ModelInput, Name, is_not_a_model
@@ -25,6 +25,7 @@ from gnomon.training.settings import NON_SEMANTIC_SETTINGS, OfflineSettings, Onl
 Weight = Annotated[float, Range("what weighs nothing is better left out", gt=0, le=1e6)]
 CRITIC_KEYS = {"critic", "critic_trainable_layers", "head"}  # keys that only a stage with a critic may have
 LEARNING_KEYS = CRITIC_KEYS | {"data", "prompts", "reward", "token_reward", "sampling", "stored", "num_layers"}
+LEARNING_KEYS |= {"ensemble", "calibration"}
 GROUP = 4  # default completions per prompt for algorithms that compare them
 
 
@@ -54,6 +55,43 @@ class StoredSettings(Settings):
     share: Annotated[float, Range("it is a share of a group, and the policy writes the rest", gt=0, lt=1)] = 0.25
 
 
+class EnsembleSettings(Settings):
+    """Train several reward models in place of one, so that their disagreement shows what they do not know.
+
+    Attributes:
+        members: number of models.
+        kind: `heads`: on one trunk, which learns from all of them, in one pass for all; `adapters`: LoRA adapters
+            with heads, one after the other on one frozen trunk; `models`: separate models, one after the other.
+        bagging: each member has its own bootstrap of the prompts (Poisson weights), besides its own seed.
+        combine: how the members' scores become one: a rule, `mean - 1.0 * std`, or a mapping.
+    """
+
+    members: Annotated[
+        int, Range("one member has no other to disagree with; for one, leave ensemble out", ge=2, le=1000)
+    ] = 5
+    kind: EnsembleKind = "heads"
+    bagging: bool = True
+    combine: Combine = Combination()
+
+    @model_validator(mode="after")
+    def _combines_as_many(self) -> EnsembleSettings:
+        if self.combine.weights is not None and len(self.combine.weights) != self.members:
+            raise ValueError(f"combine has {self.combine.misfit(self.members)}")
+        return self
+
+
+class CalibrationSettings(Settings):
+    """Fit probabilities of preference on pairs of prompts that are held out from training.
+
+    Attributes:
+        method: `temperature`: p = σ(Δ/T); `isotonic`: any map of Δ that does not decrease; `none`: only measure.
+        share: share of the prompts that is held out; the map is fitted on half of them and measured on the rest.
+    """
+
+    method: Literal["temperature", "isotonic", "none"] = "temperature"
+    share: Annotated[float, Range("some prompts are held out and some trained on", gt=0, lt=1)] = 0.2
+
+
 class TrainSettings(Settings):
     """Train one model with one algorithm: a training stage, or a phase of a hybrid stage.
 
@@ -70,6 +108,8 @@ class TrainSettings(Settings):
         critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.
         num_layers: for reward models: keep only this many of the lower layers.
         head: the shape of a reward model's new head, or of an online algorithm's critic.
+        ensemble: for reward models: train several, whose disagreement is their uncertainty.
+        calibration: for reward models: fit probabilities on held-out prompts, which are not trained on.
         settings: the algorithm's own settings.
         trainable: which weights are trained; the default is that of the recipe's `model`.
         training: the loop's settings.
@@ -92,6 +132,8 @@ class TrainSettings(Settings):
     ] = 0
     num_layers: Annotated[int, Range("a model keeps at least one layer", ge=1, le=10**4)] | None = None
     head: HeadSettings = HeadSettings()
+    ensemble: EnsembleSettings | None = None
+    calibration: CalibrationSettings | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     trainable: Trainable | None = None
     training: dict[str, Any] = Field(default_factory=dict)
@@ -194,10 +236,32 @@ class TrainSettings(Settings):
                 raise ConfigError(f"{where}: {self.algorithm} has no use for the key '{key}'; remove it.")
         if self.sft_mix is not None and algorithm.trains != "policy":
             raise ConfigError(f"{where}: {self.algorithm} trains no policy; remove 'sft_mix'.")
+        self._check_ensemble(trainable, where)
         self._check_online(algorithm, where)
         if trainable.layers == 0 and self.model_kind() == "policy":  # a reward model and a critic have heads
             raise ConfigError(
                 f"{where}: layers is 0, so nothing of the policy would be trained; set it to 1 or more."
+            )
+
+    def _check_ensemble(self, trainable: Trainable, where: str) -> None:
+        """Check that the ensemble's kind suits the trainable weights, and that its rule can be fitted."""
+        if self.ensemble is None:
+            return
+        if self.ensemble.kind == "adapters" and (trainable.adapter == "none" or trainable.layers == 0):
+            raise ConfigError(
+                f"{where}: ensemble.kind is adapters, but no adapter is trained; set adapter: lora with layers "
+                "of at least 1, or kind to heads."
+            )
+        parts = getattr(self.built_algorithm, "parts", None)
+        if self.ensemble.kind != "models" and parts is not None and not parts().empty:
+            raise ConfigError(
+                f"{where}: {self.algorithm} learns more than one score here, which members on one trunk do not "
+                "have; set ensemble.kind to models."
+            )
+        if self.ensemble.combine.rule in FITTED and self.calibration is None:
+            raise ConfigError(
+                f"{where}: ensemble.combine is {self.ensemble.combine.rule}, which is fitted on held-out pairs; "
+                "add calibration: {share: 0.2}."
             )
 
     def _check_online(self, algorithm: Any, where: str) -> None:
@@ -231,7 +295,7 @@ class TrainSettings(Settings):
     def _optional_keys(self, algorithm: Any) -> set[str]:
         """The optional keys of the algorithm."""
         if algorithm.trains == "reward":
-            return {"num_layers", "head"}
+            return {"num_layers", "head", "ensemble", "calibration"}
         if not self.online:
             return set()
         return {"sampling", "stored"} | (CRITIC_KEYS if "critic" in algorithm.needs else set())

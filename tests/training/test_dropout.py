@@ -16,7 +16,7 @@ from gnomon.algorithms.kto import KTO
 from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.core.errors import ConfigError, Interrupted
 from gnomon.core.progress import StopSignal
-from gnomon.models.dropout import DropoutMasks
+from gnomon.models.engine.dropout import DropoutMasks
 from gnomon.training.runtime.model_bundle import TrainedModels
 
 DROP: dict[str, Any] = {"adapter_dropout": 0.4}

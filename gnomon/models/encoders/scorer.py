@@ -20,6 +20,7 @@ from gnomon.models.engine.device import Compute
 from gnomon.models.external import model_path, open_reward_model, require_kind
 from gnomon.models.loading import load_network, loading
 from gnomon.models.resolve import resolve
+from gnomon.models.reward_ensemble import MEMBERS_FOLDER, EnsembleRecord, RewardPanel, panel_record
 from gnomon.models.roles import RewardModel
 from gnomon.models.scalar_head import choose_head
 from gnomon.models.settings import split_head
@@ -75,8 +76,8 @@ def is_encoder(name: str) -> bool:
 
 def open_scorer(
     name: str, compute: Compute, *, seed: int = 0, chat_template: str | None = None
-) -> RewardModel | EncoderScorer:
-    """Load a trained reward model of any kind: a decoder with a scalar head, or an encoder with a classifier.
+) -> RewardModel | EncoderScorer | RewardPanel:
+    """Load a trained reward model of any kind: a decoder with a head, an encoder with a classifier, an ensemble.
 
     Args:
         name: of the hub, or a path; `model#head` for a model with several heads.
@@ -88,6 +89,8 @@ def open_scorer(
         ModelError: it cannot be loaded, or not be scored as it was trained.
     """
     name = model_path(name)
+    if record := panel_record(Path(name).expanduser()):
+        return _open_panel(name, record, compute, chat_template)
     require_kind(name, "reward")
     if not is_encoder(name):
         return open_reward_model(name, compute, seed=seed, chat_template=chat_template)
@@ -104,6 +107,19 @@ def open_scorer(
         raise ModelError(f"the tokenizer of model '{path}' has no padding token; set pad_token in its folder.")
     network, _ = load_network(AutoModelForSequenceClassification, name)
     return EncoderScorer(network, tokenizer, compute, index)
+
+
+def _open_panel(name: str, record: EnsembleRecord, compute: Compute, chat_template: str | None) -> RewardPanel:
+    """Load an ensemble of separate reward models from its folder."""
+    folders = [Path(name).expanduser() / MEMBERS_FOLDER / str(number) for number in range(len(record.names))]
+    for folder, member in zip(folders, record.names, strict=True):
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"reward model '{name}' lacks its member '{member}' at {folder}; give the folder whole, as "
+                "Gnomon wrote it."
+            )
+    members = [open_scorer(str(folder), compute, chat_template=chat_template) for folder in folders]
+    return RewardPanel(members, record)
 
 
 def _context(config: Any, tokenizer: Any) -> int | None:

@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
+from gnomon.core.lazy import special
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt, RatedText
 from gnomon.evaluation.results import CalibrationResult, Predictor, RewardModelEvaluation
 from gnomon.evaluation.reward_models import agreement_with_people, calibration
+from gnomon.models.reward_ensemble import RewardPanel
 from gnomon.models.roles import RewardModel
+from gnomon.rewards.encoder_reward import reward_of_model
 from gnomon.rewards.named.vader import VaderJudge
-from gnomon.rewards.reward import LearnedReward, watched_scores
+from gnomon.rewards.reward import watched_scores
 from gnomon.stages.workspace import Workspace
+from gnomon.stats.calibration import Calibration
 from gnomon.stats.human_ceiling import human_ceiling, random_pairs
 from gnomon.stats.win_rates import win_probabilities
 
@@ -24,7 +28,9 @@ PAIRS = 4_000
 BINS = 10
 
 
-def evaluate_reward_model(model: RewardModel, name: str, feedback: str, work: Workspace) -> RewardModelEvaluation:
+def evaluate_reward_model(
+    model: RewardModel | RewardPanel, name: str, feedback: str, work: Workspace
+) -> RewardModelEvaluation:
     """Measure agreement with people's ratings on held-out texts.
 
     The TF-IDF ridge baseline is fitted on the reward model's own training texts.
@@ -38,7 +44,7 @@ def evaluate_reward_model(model: RewardModel, name: str, feedback: str, work: Wo
     held_out = work.records(RatedText, f"{feedback}/held_out")
     training = work.records(RatedText, f"{feedback}/training")
     prompts = work.records(Prompt, f"{feedback}/prompts")
-    reward = LearnedReward(model, name)
+    reward = reward_of_model(model, name)
     with watched_scores(reward, f"{name}: held-out texts", len(held_out)):
         learned = reward.score(
             [item.prompt or prompts[index % len(prompts)] for index, item in enumerate(held_out)],
@@ -76,7 +82,7 @@ def evaluate_reward_model(model: RewardModel, name: str, feedback: str, work: Wo
         items=len(held_out),
         pairs=PAIRS,
         rows=[*rows, person],
-        calibration=_calibration(scores, held_out, work.recipe.seed),
+        calibration=_calibration(scores, model.calibration, held_out, work.recipe.seed),
         scatter=[(float(s), item.mean) for s, item in zip(scores, held_out, strict=True)],
     )
 
@@ -94,10 +100,13 @@ def _interval(key: str, short: str, estimate: Any) -> dict[str, float | None]:
     return {key: estimate.value, f"{short}_low": estimate.low, f"{short}_high": estimate.high}
 
 
-def _calibration(scores: NDArray[np.float64], items: Sequence[RatedText], seed: int) -> CalibrationResult:
-    """Whether σ(Δ score) is the share of people who prefer the first of a random pair."""
+def _calibration(
+    scores: NDArray[np.float64], fitted: Calibration | None, items: Sequence[RatedText], seed: int
+) -> CalibrationResult:
+    """Whether σ(Δ score), or the model's calibrated probability, is the share of people who prefer the first."""
     first, second = random_pairs(len(items), PAIRS, np.random.default_rng(seed))
-    predicted = 1 / (1 + np.exp(scores[second] - scores[first]))
+    margins = scores[first] - scores[second]
+    predicted = special.expit(margins) if fitted is None else fitted.probability(margins)
     observed = [
         win_probabilities([items[a].ratings, items[b].ratings])[0, 1] for a, b in zip(first, second, strict=True)
     ]

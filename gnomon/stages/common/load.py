@@ -16,8 +16,14 @@ from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
 
 
-def load_trained(stage: TrainSettings, work: Workspace) -> Model:
-    """Load the model that the stage trains, with its trainable weights set."""
+def load_trained(stage: TrainSettings, work: Workspace, seed: int | None = None) -> Model:
+    """Load the model that the stage trains, with its trainable weights set.
+
+    Args:
+        stage: the stage.
+        work: the run.
+        seed: of a reward model's new head; `None` for the recipe's.
+    """
     source, template = work.model(stage.model), work.recipe.model.chat_template
     trainable = stage.trainable or work.recipe.model
     if stage.model_kind() != "reward":
@@ -27,7 +33,7 @@ def load_trained(stage: TrainSettings, work: Workspace) -> Model:
         source,
         work.compute,
         trainable,
-        seed=work.recipe.seed,
+        seed=work.recipe.seed if seed is None else seed,
         num_layers=stage.num_layers,
         chat_template=template,
         head=stage.head,

@@ -11,10 +11,11 @@ from gnomon.data.example_columns import columns_of
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN
-from gnomon.rewards.composite import ShapedReward
-from gnomon.rewards.reward import LearnedReward, Reward
+from gnomon.rewards.ensemble import models_of
+from gnomon.rewards.reward import Reward
 from gnomon.stages.common.encoded_data import encode_data
 from gnomon.stages.common.load import load_auxiliary_models
+from gnomon.stages.common.reward_factory import parts_of
 from gnomon.stages.contract import PARTS, Stage, StagePlan
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
@@ -122,8 +123,7 @@ def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, baseline
 
 def reward_models_in(reward: Reward) -> list[RewardModel]:
     """The reward models of a reward, or of the parts of a sum."""
-    parts = [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
-    return [one.model for one in parts if isinstance(one, LearnedReward)]
+    return [model for part in parts_of(reward) for model in models_of(part)]
 
 
 def _room(settings: LoopSettings, models: TrainedModels, shape: Shape, label: str) -> Fit:

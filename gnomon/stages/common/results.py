@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gnomon.core.storage.result_model import IntervalEstimate, Number, ResultModel, Words
 from gnomon.evaluation.results import Check, ModelRow, RewardModelEvaluation, WinRate
+from gnomon.evaluation.score_fits import CalibrationReport
 from gnomon.models.cards.facts import Figure
 from gnomon.stages.contract import Result
 from gnomon.training.outcome import Outcome, why_nothing_learned
@@ -57,6 +58,8 @@ class TrainResult(Result):
         model: that training started from.
         phases: of a hybrid stage, by name.
         evaluation: of a reward model.
+        members: of an ensemble of reward models.
+        calibration: of a reward model's probabilities on prompts that nothing was fitted on.
     """
 
     view: ClassVar[str] = "train"
@@ -75,6 +78,8 @@ class TrainResult(Result):
     rejected: Number = None
     reward_failures: list[Failure] = Field(default_factory=list)
     evaluation: RewardModelEvaluation | None = None
+    members: Number = None
+    calibration: CalibrationReport | None = None
     peak_memory_gb: Number = None
     peak_device_memory_gb: Number = None
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gnomon.models.settings import Combination
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.encoder_reward import model_reward
+from gnomon.rewards.ensemble import models_of
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
 from gnomon.rewards.registry import REWARDS, make_named_reward
-from gnomon.rewards.reward import LearnedReward, Reward
+from gnomon.rewards.reward import Reward
 from gnomon.stages.workspace import Workspace
 
 if TYPE_CHECKING:
     from gnomon.models.encoders.scorer import EncoderScorer
+    from gnomon.models.reward_ensemble import RewardPanel
     from gnomon.models.roles import RewardModel
 
 
@@ -29,19 +32,38 @@ def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampl
         return make_reward(reward, work, sampled_by)
     return ShapedReward(
         [
-            (p, RuleReward(p, sampled_by) if p.of is None else make_reward(p.of, work, sampled_by, p.timeout))
+            (
+                p,
+                RuleReward(p, sampled_by)
+                if p.of is None
+                else make_reward(p.of, work, sampled_by, p.timeout, p.combine),
+            )
             for p in reward
         ]
     )
 
 
 def judge_in(reward: Reward, name: str) -> RewardModel | None:
-    """The reward model called `name` in a stage's reward, or `None`."""
-    parts = [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
-    return next((one.model for one in parts if isinstance(one, LearnedReward) and one.name == name), None)
+    """The reward model called `name` in a stage's reward, or the trunk of an ensemble of heads; else `None`."""
+    for part in parts_of(reward):
+        models = models_of(part)
+        if part.name == name and len(models) == 1 and models[0].adapter is None:
+            return models[0]
+    return None
 
 
-def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | None = None) -> Reward:
+def parts_of(reward: Reward) -> list[Reward]:
+    """The rewards that a weighted sum adds up; of any other reward the reward itself."""
+    return [one for _, one in reward.parts] if isinstance(reward, ShapedReward) else [reward]
+
+
+def make_reward(
+    spec: str,
+    work: Workspace,
+    sampled_by: Any,
+    timeout: float | None = None,
+    combine: Combination | None = None,
+) -> Reward:
     """Make a reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
 
     Args:
@@ -49,6 +71,7 @@ def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | No
         work: the run.
         sampled_by: the tokenizer of completions' token ids.
         timeout: time limit of a function call in seconds; `None` for the default.
+        combine: rule by which an ensemble's members are combined; `None` for its own.
     """
     return named_reward(
         spec,
@@ -56,10 +79,11 @@ def make_reward(spec: str, work: Workspace, sampled_by: Any, timeout: float | No
         lambda: _open(work, spec),
         sampled_by,
         timeout,
+        combine,
     )
 
 
-def _open(work: Workspace, spec: str) -> RewardModel | EncoderScorer:
+def _open(work: Workspace, spec: str) -> RewardModel | EncoderScorer | RewardPanel:
     """Load the reward model that a recipe names."""
     from gnomon.models.encoders.scorer import open_scorer
 
@@ -70,9 +94,10 @@ def _open(work: Workspace, spec: str) -> RewardModel | EncoderScorer:
 def named_reward(
     spec: str,
     functions: Mapping[str, RewardFunction],
-    load_model: Callable[[], RewardModel | EncoderScorer],
+    load_model: Callable[[], RewardModel | EncoderScorer | RewardPanel],
     sampled_by: Any,
     timeout: float | None = None,
+    combine: Combination | None = None,
 ) -> Reward:
     """Make the reward that `spec` names.
 
@@ -83,10 +108,11 @@ def named_reward(
         load_model: loads the reward model.
         sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
         timeout: time limit of a function call in seconds; `None` for the default.
+        combine: rule by which an ensemble's members are combined; `None` for its own.
     """
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
         return make_named_reward(function, spec, tokenizer=sampled_by, timeout=timeout)
     if spec in REWARDS.names():
         return make_named_reward(REWARDS.find(spec), spec, tokenizer=sampled_by, timeout=timeout)
-    return model_reward(load_model(), spec, sampled_by)
+    return model_reward(load_model(), spec, sampled_by, combine)

@@ -17,7 +17,7 @@ from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
-from gnomon.stages.common.encoded_data import encode_data, report_control_tokens, report_rejected
+from gnomon.stages.common.encoded_data import EncodedData, encode_data, report_control_tokens, report_rejected
 from gnomon.stages.common.load import load_auxiliary_models
 from gnomon.stages.common.results import Failure, LoopResult
 from gnomon.stages.references import CRITIC
@@ -45,6 +45,9 @@ def train_offline(
     *,
     reference: Mapping[str, torch.Tensor] | None = None,
     stop_condition: StepCallback | None = None,
+    data: EncodedData | None = None,
+    algorithm: Any = None,
+    seed: int | None = None,
 ) -> LoopResult:
     """Train a model on the stage's stored data.
 
@@ -55,11 +58,15 @@ def train_offline(
         folder: for checkpoints, metrics and rejected rows.
         reference: weights of the reference; `None` takes the starting weights.
         stop_condition: ends the loop once it returns true for a step's metrics.
+        data: encoded examples in place of all of the stage's.
+        algorithm: in place of the stage's own, for a member of an ensemble.
+        seed: in place of the recipe's, likewise.
     """
-    algorithm, settings = stage.built_algorithm, stage.loop
+    algorithm, settings = algorithm or stage.built_algorithm, stage.loop
+    seed = work.recipe.seed if seed is None else seed
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)
-    data = encode_data(stage, work, model, folder)
+    data = data or encode_data(stage, work, model, folder)
     sft_mix, rejected_demonstrations = load_sft_mix(stage, work, model, folder)
     rejected = data.rejected + rejected_demonstrations
     if work.processes.main:
@@ -72,7 +79,7 @@ def train_offline(
             examples=data.examples,
             settings=settings,
             folder=folder,
-            seed=work.recipe.seed,
+            seed=seed,
             stop=work.stop,
             label=stage.name,
             processes=work.processes,
@@ -287,7 +294,7 @@ def center_scores(model: RewardModel, examples: Sequence[Example]) -> None:
             break
         sample.append(example)
         count += len(example.completions)
-    total = 0.0
+    total = torch.zeros(1)
     for rows in pack_by_tokens([example.cost for example in sample], 4096):
-        total += float(model.scores(token_groups([sample[row] for row in rows])).sum())
+        total = total + model.member_scores(token_groups([sample[row] for row in rows])).sum(dim=1).cpu()  # [E]
     model.center(total / count)

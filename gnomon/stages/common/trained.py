@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from gnomon.models.loading import save_model
+from gnomon.models.loading import save_model, save_panel
+from gnomon.models.reward_ensemble import RewardPanel
 from gnomon.models.roles import Model
 from gnomon.stages.common.results import ParameterCounts
 from gnomon.stages.workspace import Workspace
 
 
-def finish(name: str, model: Model, work: Workspace, started: float, steps: int) -> dict[str, Any]:
+def finish(name: str, model: Model | RewardPanel, work: Workspace, started: float, steps: int) -> dict[str, Any]:
     """Save a trained model, and return the fields that every training's result has.
 
     Args:
@@ -27,7 +28,10 @@ def finish(name: str, model: Model, work: Workspace, started: float, steps: int)
         steps: that it was trained for.
     """
     counts = model.parameter_counts()
-    if work.processes.main:
+    dtype = (model.members[0] if isinstance(model, RewardPanel) else model).compute.dtype
+    if work.processes.main and isinstance(model, RewardPanel):
+        save_panel(model, work.stage_folder(name) / "model", steps=steps)
+    elif work.processes.main and isinstance(model, Model):
         save_model(model, work.stage_folder(name) / "model", steps=steps)
     return {
         "kind": "train",
@@ -35,7 +39,7 @@ def finish(name: str, model: Model, work: Workspace, started: float, steps: int)
         "parameters": ParameterCounts(total=counts["total"], trainable=counts["trainable"]),
         "processes": work.processes.count,
         "device": work.compute.device.type,
-        "dtype": str(model.compute.dtype).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
     }
 
 

@@ -26,11 +26,13 @@ from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_gro
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.example_columns import columns_of
 from gnomon.data.mismatched_pairs import MismatchedPairs, mismatched_pairs
+from gnomon.models.reward_ensemble import RewardEnsemble
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_incompatibility
+from gnomon.training.offline.best_members import BestMembers
 from gnomon.training.offline.lazy_sequence import LazySequence
 from gnomon.training.offline.reference_cache import ReferenceEvaluator
-from gnomon.training.runtime.checkpoints import describe_prompts
+from gnomon.training.runtime.checkpoints import BestCheckpoint, describe_prompts
 from gnomon.training.runtime.loop import TrainingLoop
 from gnomon.training.runtime.memory_profile import Shape, shape_of
 from gnomon.training.runtime.model_bundle import TrainedModels
@@ -162,6 +164,13 @@ class OfflineLoop(TrainingLoop):
         super().__post_init__()
         if not (self.algorithm.needs or self.settings.epochs > 1 or self.settings.validation):
             self.cache_gb = 0.0  # no example is read again
+
+    def make_best(self) -> BestCheckpoint:
+        """Keep the best weights: each member's of an ensemble on a frozen trunk, else the whole model's."""
+        model, validation = self.models.trained, self.settings.validation
+        if isinstance(model, RewardEnsemble) and not any(p.requires_grad for p in model.trunk.parameters()):
+            return BestMembers(validation, self.optimizer.parameters, model.member_count)
+        return super().make_best()
 
     @property
     def planned_steps(self) -> int:

@@ -6,7 +6,8 @@ The KL penalty is no part of a score: `gnomon.rollouts.experience.apply_kl_penal
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -64,6 +65,8 @@ class Scorer:
         metrics = {"reward_failures": float(failed), "abstained_rows": float(abstained)}
         if len(results.parts) > 1:
             metrics |= {f"score_{name}": float(part.nanmean()) for name, part in results.parts.items()}
+        metrics |= uncertainty_metrics(results.uncertainties)
+        rollouts = _with_uncertainty(rollouts, results.uncertainties)
         rollouts = [rollouts[i] for i in valid]
         finished = torch.tensor([r.finished for r in rollouts])
         scores = cap_truncated(values[valid], finished, self.settings.truncation_score)
@@ -81,7 +84,7 @@ class Scorer:
         groups = [[row for row, n in enumerate(names) if n == name] for name in dict.fromkeys(names)]
         shard = [rollouts[row] for rows in self.processes.shard(groups) for row in rows]
         scored = self.reward.score([r.prompt for r in shard], [r.completion for r in shard])
-        details = dict(scored.parts), list(scored.failures), dict(scored.abstentions)
+        details = dict(scored.parts), list(scored.failures), dict(scored.abstentions), dict(scored.uncertainties)
         everyone = self.processes.all_gather((scored.values, *details))
         order = [
             row for rank in range(self.processes.count) for g in groups[rank :: self.processes.count] for row in g
@@ -92,10 +95,35 @@ class Scorer:
         abstentions = {
             n: torch.cat([shard_scores[3][n] for shard_scores in everyone])[back] for n in everyone[0][3]
         }
-        results = Scores(
-            values, parts, [failure for shard_scores in everyone for failure in shard_scores[2]], abstentions
-        )
+        uncertainties = {
+            n: torch.cat([shard_scores[4][n] for shard_scores in everyone])[back] for n in everyone[0][4]
+        }
+        failures = [failure for shard_scores in everyone for failure in shard_scores[2]]
+        results = Scores(values, parts, failures, abstentions, uncertainties)
         if isinstance(self.reward, ShapedReward):
             combine = self.reward.combine if learn else self.reward.shaped
             values = combine(parts, abstentions)
         return results, values
+
+
+def uncertainty_metrics(uncertainties: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean and highest standard deviation over members of each ensemble in a reward, `[N]` by name.
+
+    The first ensemble's are `uncertainty` and `uncertainty_max`; further ones have their names after them. Rows
+    without a score are left out.
+    """
+    metrics: dict[str, float] = {}
+    for number, (name, values) in enumerate(uncertainties.items()):
+        finite, end = values[values.isfinite()], f"_{name}" if number else ""
+        if len(finite):
+            metrics[f"uncertainty{end}"] = float(finite.mean())
+            metrics[f"uncertainty_max{end}"] = float(finite.max())
+    return metrics
+
+
+def _with_uncertainty(rollouts: list[Rollout], uncertainties: Mapping[str, Tensor]) -> list[Rollout]:
+    """The rollouts with the uncertainty of their scores, of several ensembles the highest."""
+    if not uncertainties:
+        return rollouts
+    highest = torch.stack(list(uncertainties.values())).amax(dim=0).tolist()
+    return [replace(rollout, uncertainty=value) for rollout, value in zip(rollouts, highest, strict=True)]

@@ -77,6 +77,7 @@ def sample_rows(step: int, rollouts: Sequence[Rollout], scores: Sequence[float])
             "text": rollout.completion.text,
             "score": score,
             "finished": rollout.finished,
+            **({} if rollout.uncertainty is None else {"uncertainty": rollout.uncertainty}),
         }
         for rollout, score in list(zip(rollouts, scores, strict=True))[:LOGGED_SAMPLES]
     ]

@@ -98,8 +98,12 @@ class TrainingLoop(ABC):
         self.optimizer = Optimizer(
             self.parameter_groups(), self.settings, self.planned_steps * self.updates_per_step
         )
-        self.best = BestCheckpoint(self.settings.validation, self.optimizer.parameters)
+        self.best = self.make_best()
         self.snapshots = make_snapshot_keeper(self.models.trained, self.folder, self.settings)
+
+    def make_best(self) -> BestCheckpoint:
+        """What keeps the best weights by validation."""
+        return BestCheckpoint(self.settings.validation, self.optimizer.parameters)
 
     @property
     @abstractmethod
