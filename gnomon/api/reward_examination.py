@@ -63,7 +63,7 @@ def evaluate_reward(
         raise ConfigError("no reward; give a reward model, vader, or file.py:function.")
     candidates = [_candidate(one, precision) for one in given]
     cases = read_cases(files, checked.category, checked.seed)
-    conditions = parse_conditions(fail_if, figure_names(cases))
+    conditions = parse_conditions(fail_if, figure_names(cases, checked.perturbed > 0))
     result = examine(cases, candidates, checked)
     met = met_conditions(conditions, figures_of(result))
     return result.model_copy(update={"failed_conditions": met})

@@ -65,6 +65,15 @@ class PairAccuracy:
         ]
         return ScorerAccuracy(name=name, kind=kind, overall=_accuracy(right, self._bootstrap), categories=rows)
 
+    def on(self, right: FloatArray, members: NDArray[np.bool_]) -> Accuracy:
+        """Return the accuracy on some of the pairs.
+
+        Args:
+            right: as from `right`, [P].
+            members: which pairs count, [P].
+        """
+        return _accuracy(right[members], self._resampled(members))
+
     def difference(self, names: tuple[str, str], right: tuple[FloatArray, FloatArray]) -> AccuracyDifference:
         """Compare two rewards on the pairs that both scored."""
         result = self._bootstrap.difference(*right)

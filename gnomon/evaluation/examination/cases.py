@@ -37,7 +37,7 @@ class PairCase:
 
 @dataclass(frozen=True, slots=True)
 class ListCase:
-    """Texts of one prompt that people ranked or rated.
+    """Texts of one prompt that people ranked or rated; a single one if it is rated and its prompt has no other.
 
     Attributes:
         texts: indices of the texts.

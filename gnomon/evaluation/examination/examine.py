@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gnomon.core.errors import ConfigError
 from gnomon.evaluation.examination.accuracy import PairAccuracy
+from gnomon.evaluation.examination.benchmark_scores import benchmark_figures
 from gnomon.evaluation.examination.cases import Cases
-from gnomon.evaluation.examination.results import FailedText, ModelExamination, RewardExamination
-from gnomon.evaluation.examination.scored import FloatArray, TextScores, score_texts
+from gnomon.evaluation.examination.lengths import length_figures
+from gnomon.evaluation.examination.probabilities import probability_figures, score_distributions
+from gnomon.evaluation.examination.ranks import rank_figures
+from gnomon.evaluation.examination.results import (
+    FailedText,
+    LengthFigures,
+    ModelExamination,
+    RewardExamination,
+)
+from gnomon.evaluation.examination.robustness import Perturbed, perturb, prompt_figures, robustness
+from gnomon.evaluation.examination.scored import (
+    FloatArray,
+    TextScores,
+    score_texts,
+    text_lengths,
+    token_counts,
+)
 from gnomon.evaluation.examination.settings import ExaminationSettings
+from gnomon.evaluation.examination.stability import order_figures
 from gnomon.rewards.reward import Reward
 
 LONGER, SHORTER = "always longer", "always shorter"
@@ -36,21 +54,25 @@ def examine(cases: Cases, candidates: Sequence[Candidate], settings: Examination
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"'{twice}' is given twice; remove one of them.")
     pairs = PairAccuracy(cases, settings.seed, settings.resamples)
+    own = len(cases.texts)
+    perturbed = perturb(cases, settings.perturbed, settings.seed)
     values: dict[str, FloatArray] = {}
     models = []
     for name, load in candidates:
-        scores = score_texts(load(), name, cases.texts)
+        reward = load()
+        scores = score_texts(reward, name, cases.texts)
         values[name] = scores.values
-        models.append(_model(name, scores, cases))
+        models.append(_model(name, reward, scores, _Data(cases, pairs, perturbed, settings)))
+        del reward  # before the next one is loaded
     right = {name: pairs.right(scores) for name, scores in values.items()}
-    length = np.array([len(one.text) for one in cases.texts.completions], dtype=np.float64)
+    length = text_lengths(cases.texts)
     return RewardExamination(
         files=cases.files,
-        texts=len(cases.texts),
+        texts=own,
         prompts=len({cluster for pair in cases.pairs for cluster in pair.clusters}),
         pairs=len(cases.pairs),
         decided=len(pairs.pairs),
-        lists=len(cases.lists),
+        lists=sum(len(one.texts) > 1 for one in cases.lists),
         without_prompt=cases.without_prompt,
         category=cases.category,
         seed=settings.seed,
@@ -68,10 +90,48 @@ def examine(cases: Cases, candidates: Sequence[Candidate], settings: Examination
     )
 
 
-def _model(name: str, scores: TextScores, cases: Cases) -> ModelExamination:
+@dataclass(frozen=True)
+class _Data:
+    """What the figures of every reward are computed from."""
+
+    cases: Cases
+    pairs: PairAccuracy
+    perturbed: Perturbed
+    settings: ExaminationSettings
+
+
+def _model(name: str, reward: Reward, scores: TextScores, data: _Data) -> ModelExamination:
     """Compute the figures of one reward."""
+    cases, settings, values = data.cases, data.settings, scores.values
+    seed, resamples = settings.seed, settings.resamples
     failed = [
         FailedText(where=cases.texts.prompts[index].where, reason=reason)
         for index, reason in scores.reasons.items()
     ]
-    return ModelExamination(name=name, scored=len(scores.values) - len(failed), failed=failed)
+    return ModelExamination(
+        name=name,
+        scored=len(values) - len(failed),
+        failed=failed,
+        ranks=rank_figures(cases.lists, values, seed, resamples),
+        probabilities=probability_figures(cases.pairs, values, settings.bins),
+        distributions=score_distributions(data.pairs.pairs, values),
+        lengths=_lengths(reward, values, data),
+        order=order_figures(reward, cases.texts, scores),
+        prompts=prompt_figures(data.perturbed, values, seed, resamples),
+        robustness=robustness(data.perturbed, values, seed, resamples),
+        benchmarks=benchmark_figures(cases, values),
+    )
+
+
+def _lengths(reward: Reward, values: FloatArray, data: _Data) -> list[LengthFigures]:
+    """Compute the figures of length in characters, and in the tokens of a reward model."""
+    right = data.pairs.right(values)
+    used = sorted({text for pair in data.pairs.pairs for text in (pair.first, pair.second)})
+    lengths = {"characters": text_lengths(data.cases.texts)}
+    if (counts := token_counts(reward, data.cases.texts, used)) is not None:
+        lengths["tokens"] = np.full(len(values), np.nan)
+        lengths["tokens"][used] = counts
+    return [
+        length_figures(data.pairs.pairs, values, some, unit, lambda members: data.pairs.on(right, members))
+        for unit, some in lengths.items()
+    ]

@@ -180,9 +180,8 @@ class _File:
                 self._cases.without_prompt += len(items)
             else:
                 clusters = [self._cases.cluster(context)] * len(items)
-            if len(items) > 1:
-                means = tuple(item.mean for item in items)
-                self._cases.lists.append(ListCase(tuple(texts), means, True, clusters[0]))
+            means = tuple(item.mean for item in items)
+            self._cases.lists.append(ListCase(tuple(texts), means, True, clusters[0]))
             most = MOST_PAIRS if context is not None else 4 * MOST_PAIRS
             for a, b in self._some_pairs(len(items), most):
                 self._add_rated_pair((items[a], items[b]), (texts[a], texts[b]), (clusters[a], clusters[b]))

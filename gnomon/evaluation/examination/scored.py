@@ -56,6 +56,11 @@ def score_texts(reward: Reward, name: str, texts: Texts) -> TextScores:
     return TextScores(values, reasons)
 
 
+def text_lengths(texts: Texts) -> FloatArray:
+    """Return the characters of each completion, [N]."""
+    return np.array([len(one.text) for one in texts.completions], dtype=np.float64)
+
+
 def token_counts(reward: Reward, texts: Texts, indices: Sequence[int]) -> FloatArray | None:
     """Count the tokens of completions with a reward model's tokenizer; `None` for rewards without one.
 

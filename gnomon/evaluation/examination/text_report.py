@@ -8,8 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gnomon.core.storage.result_model import Interval
 from gnomon.data.reading.counting import counted
-from gnomon.evaluation.examination.results import Accuracy, RewardExamination
+from gnomon.evaluation.examination.results import (
+    Accuracy,
+    LengthFigures,
+    ModelExamination,
+    OrderFigures,
+    ProbabilityFigures,
+    RankFigures,
+    RewardExamination,
+)
 
 DASH = "—"
 LISTED_FAILURES = 3  # of each reward that are printed
@@ -35,7 +44,14 @@ def show_examination(result: RewardExamination) -> None:
 
 def tables_of(result: RewardExamination) -> list[TextTable]:
     """Return the tables of the report; those without rows are left out."""
-    tables = [_accuracies(result), _categories(result), _differences(result)]
+    tables = [
+        _accuracies(result),
+        _categories(result),
+        _differences(result),
+        _figures(result),
+        *(_robustness(model) for model in result.models),
+        _benchmarks(result),
+    ]
     return [table for table in tables if table[2]]
 
 
@@ -93,6 +109,101 @@ def _differences(result: RewardExamination) -> TextTable:
         for one in result.differences
     ]
     return "differences of accuracy, paired by prompt", ("", "difference", "95% interval", "p", "pairs"), rows
+
+
+def _figures(result: RewardExamination) -> TextTable:
+    """One row a figure, one column a reward."""
+    models = result.models
+    rows: list[Sequence[str]] = []
+
+    def add(label: str, cells: Sequence[str]) -> None:
+        if any(cell != DASH for cell in cells):
+            rows.append((label, *cells))
+
+    ranks = [model.ranks or RankFigures() for model in models]
+    add("Kendall's tau-b, mean over prompts", [_with_bounds(one.tau) for one in ranks])
+    add("Kendall's tau-b, all pairs of a prompt", [plain(one.tau_pooled) for one in ranks])
+    add("Spearman's rho, mean over prompts", [_with_bounds(one.spearman) for one in ranks])
+    add("Spearman's rho, all rated texts", [plain(one.spearman_all) for one in ranks])
+    probabilities = [model.probabilities for model in models]
+    add("ECE, bins of equal width", [_or_outcome(one, one.ece) for one in probabilities])
+    add("ECE, bins of equal mass", [_or_outcome(one, one.ece_equal_mass) for one in probabilities])
+    add("NLL, nats", [plain(one.nll) for one in probabilities])
+    add("Brier score", [plain(one.brier) for one in probabilities])
+    distributions = [model.distributions for model in models]
+    add("score of preferred texts, mean", [plain(one.preferred.mean) for one in distributions])
+    add("score of other texts, mean", [plain(one.other.mean) for one in distributions])
+    add("difference, mean", [plain(one.margin.mean) for one in distributions])
+    add("difference, standard deviation", [plain(one.margin.sd) for one in distributions])
+    for unit in ("characters", "tokens"):
+        lengths = [next((one for one in m.lengths if one.unit == unit), LengthFigures()) for m in models]
+        add(f"correlation with {unit}, Pearson", [plain(one.pearson) for one in lengths])
+        add(f"correlation with {unit}, Spearman", [plain(one.spearman) for one in lengths])
+        if unit == "characters":
+            add("prefers the longer text", [share(one.prefers_longer) for one in lengths])
+            add("  people do", [share(one.people_prefer_longer) for one in lengths])
+            add("right where the shorter is preferred", [_of_pairs(one.shorter) for one in lengths])
+            add("right where the longer is preferred", [_of_pairs(one.longer) for one in lengths])
+    add("scores alone and in reverse order, difference", [_order(model.order) for model in models])
+    own = [model.prompts.own if model.prompts else Accuracy() for model in models]
+    add(
+        "higher under its own prompt",
+        [f"{share(o.value)}, equal {number(o.equal)}" if o.pairs else DASH for o in own],
+    )
+    return "figures", ("", *(model.name for model in models)), rows
+
+
+def _robustness(model: ModelExamination) -> TextTable:
+    rows: list[Sequence[str]] = [
+        (
+            row.change.replace("_", " "),
+            share(row.flips),
+            f"{share(row.flips_low)} to {share(row.flips_high)}" if row.flips_low is not None else DASH,
+            DASH if row.shift is None else f"{row.shift:+.2f}".replace("-", "−"),
+            share(row.overtakes),
+            number(row.pairs),
+        )
+        for row in model.robustness
+    ]
+    header = ("change", "verdicts flip", "95% interval", "shift, sd", "worse one overtakes", "pairs")
+    return f"robustness of {model.name}", header, rows
+
+
+def _benchmarks(result: RewardExamination) -> TextTable:
+    figures = [
+        {(one.name, name): v for one in m.benchmarks for name, v in one.figures.items()} for m in result.models
+    ]
+    names = list(dict.fromkeys(name for some in figures for name in some))
+    rows: list[Sequence[str]] = [
+        (f"{benchmark}, {name}" if name else benchmark, *(share(some.get((benchmark, name))) for some in figures))
+        for benchmark, name in names
+    ]
+    return "benchmarks", ("", *(model.name for model in result.models)), rows
+
+
+def _with_bounds(estimate: Interval) -> str:
+    if estimate.low is None:
+        return plain(estimate.value)
+    return f"{plain(estimate.value)} ({plain(estimate.low)} to {plain(estimate.high)})"
+
+
+def _or_outcome(figures: ProbabilityFigures, value: float | None) -> str:
+    return f"undefined: all pairs are {figures.one_outcome}" if figures.one_outcome else plain(value)
+
+
+def _of_pairs(accuracy: Accuracy) -> str:
+    return f"{share(accuracy.value)} of {number(accuracy.pairs)}" if accuracy.pairs else DASH
+
+
+def _order(order: OrderFigures) -> str:
+    if order.difference is None:
+        return DASH
+    return f"{order.difference:.1e}{'' if order.stable else ', unstable'}"
+
+
+def plain(value: float | None) -> str:
+    """Format a number with three decimals."""
+    return DASH if value is None else f"{value:.3f}".replace("-", "−")
 
 
 def share(value: float | None) -> str:

@@ -64,7 +64,7 @@ def test_ratings_are_pairs_within_a_prompt(tmp_path: Path) -> None:
     assert [pair.decided for pair in cases.pairs] == [True, True, False]
     assert [pair.probability for pair in cases.pairs] == [1, 0.875, 0.5]
     assert cases.pairs[0].persons == (LeftOut(1, 1),) * 4
-    assert [one.values for one in cases.lists] == [(2, 4, 4)]
+    assert [one.values for one in cases.lists] == [(2, 4, 4), (1,)]
     assert cases.without_prompt == 0
 
 
