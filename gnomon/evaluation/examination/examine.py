@@ -9,19 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnomon.core.errors import ConfigError
-from gnomon.evaluation.examination.accuracy import PairAccuracy
-from gnomon.evaluation.examination.benchmark_scores import benchmark_figures
 from gnomon.evaluation.examination.cases import Cases
-from gnomon.evaluation.examination.lengths import length_figures
-from gnomon.evaluation.examination.probabilities import probability_figures, score_distributions
-from gnomon.evaluation.examination.ranks import rank_figures
+from gnomon.evaluation.examination.measures.accuracy import PairAccuracy
+from gnomon.evaluation.examination.measures.benchmark_scores import benchmark_figures
+from gnomon.evaluation.examination.measures.lengths import length_figures
+from gnomon.evaluation.examination.measures.probabilities import probability_figures, score_distributions
+from gnomon.evaluation.examination.measures.ranks import rank_figures
+from gnomon.evaluation.examination.measures.robustness import Perturbed, perturb, prompt_figures, robustness
+from gnomon.evaluation.examination.measures.stability import order_figures
 from gnomon.evaluation.examination.results import (
     FailedText,
     LengthFigures,
     ModelExamination,
     RewardExamination,
 )
-from gnomon.evaluation.examination.robustness import Perturbed, perturb, prompt_figures, robustness
 from gnomon.evaluation.examination.scored import (
     FloatArray,
     TextScores,
@@ -30,7 +31,6 @@ from gnomon.evaluation.examination.scored import (
     token_counts,
 )
 from gnomon.evaluation.examination.settings import ExaminationSettings
-from gnomon.evaluation.examination.stability import order_figures
 from gnomon.rewards.reward import Reward
 
 LONGER, SHORTER = "always longer", "always shorter"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from gnomon.evaluation.benchmarks import BENCHMARKS, ScoredCase
 from gnomon.evaluation.examination.cases import Cases
+from gnomon.evaluation.examination.measures.transformations import CHANGES
 from gnomon.evaluation.examination.results import ModelExamination, RewardExamination, ScorerAccuracy
-from gnomon.evaluation.examination.transformations import CHANGES
 
 Figures = Mapping[str, float | None]
 Named = Iterator[tuple[str, float | None]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gnomon.evaluation.examination.cases import PairCase
-from gnomon.evaluation.examination.probabilities import probability_figures, score_distributions, sigmoid
+from gnomon.evaluation.examination.measures.probabilities import probability_figures, score_distributions, sigmoid
 from gnomon.evaluation.reward_models import calibration, equal_mass_calibration
 
 PAIR = PairCase(0, 1, 1.0, True, (0, 0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gnomon.evaluation.examination.cases import ListCase
-from gnomon.evaluation.examination.ranks import rank_figures
+from gnomon.evaluation.examination.measures.ranks import rank_figures
 from gnomon.stats.rank_agreement import kendall_tau
 
 

@@ -9,8 +9,8 @@ import pytest
 from examined_cases import PLAIN, cases_of, examined
 
 from gnomon.core.types import Message
+from gnomon.evaluation.examination.measures.robustness import perturb, prompt_figures, robustness
 from gnomon.evaluation.examination.results import ModelExamination, Robustness
-from gnomon.evaluation.examination.robustness import perturb, prompt_figures, robustness
 
 PAIRS = (("one", "good. one", "bad. two"), ("two", "fine", "poor one"), ("three", "right three", "wrong"))
 PERTURBED = PLAIN.model_copy(update={"perturbed": 10})

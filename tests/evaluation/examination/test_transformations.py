@@ -6,7 +6,13 @@ from collections import Counter
 
 import pytest
 
-from gnomon.evaluation.examination.transformations import CHANGES, CONFUSED, changed, is_chinese, sentences
+from gnomon.evaluation.examination.measures.transformations import (
+    CHANGES,
+    CONFUSED,
+    changed,
+    is_chinese,
+    sentences,
+)
 
 ENGLISH = "The film was good. It cost 3.5 million dollars! Would I see it again? Yes, with friends."
 CHINESE = "这部电影很好看。他在北京住了三年！你还想再看一遍吗？我们明天去看电影。"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gnomon.core.types import Completion, Prompt
 from gnomon.evaluation.examination.cases import Cases, PairCase, Texts, evenly
+from gnomon.evaluation.examination.measures.transformations import CHANGES, changed
 from gnomon.evaluation.examination.results import Accuracy, PromptFigures, Robustness
-from gnomon.evaluation.examination.transformations import CHANGES, changed
 from gnomon.stats.clustered import ClusterBootstrap
 
 FloatArray = NDArray[np.float64]

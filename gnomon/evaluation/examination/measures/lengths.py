@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.evaluation.examination.cases import PairCase
-from gnomon.evaluation.examination.ranks import spearman
+from gnomon.evaluation.examination.measures.ranks import spearman
 from gnomon.evaluation.examination.results import Accuracy, LengthFigures
 from gnomon.stats.human_ceiling import pearson
 

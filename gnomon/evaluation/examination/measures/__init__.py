@@ -1,0 +1,1 @@
+"""The figures of an examination: one file for each kind."""
