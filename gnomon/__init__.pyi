@@ -65,6 +65,7 @@ from .api.reward_examination import (
     evaluate_reward as evaluate_reward,
 )
 from .api.score import (
+    export_decision as export_decision,
     serve as serve,
 )
 from .api.training import (

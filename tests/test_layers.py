@@ -38,6 +38,7 @@ INNER_ORDER = {
     "rewards": ("named", ""),
     "evaluation": ("", "examination"),
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
+    "serving": ("portable", ""),
     "cli": ("", "feedback", "main"),
 }  # fmt: skip
 CROWDED = 16

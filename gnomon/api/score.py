@@ -179,6 +179,27 @@ def as_lines(rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def export_decision(model: Name, out: Name) -> str:
+    """Save a reward model as a decision model, which transformers' `pipeline` loads without Gnomon.
+
+    Args:
+        model: a reward model with a head of `AutoModelForSequenceClassification`, or `model#head`.
+        out: the folder to write, which must not exist.
+
+    Returns:
+        The task to give to `pipeline`: `decision`, or `reward-decision` where transformers reserves the former.
+
+    Raises:
+        ModelError: transformers alone cannot compute the model's scores, or the folder exists.
+    """
+    from gnomon.models.encoders.scorer import open_scorer
+    from gnomon.models.engine.device import find_compute
+    from gnomon.serving.decision_folder import export_decision as write_folder
+
+    name = os.fspath(model)
+    return write_folder(open_scorer(name, find_compute("cpu", "float32")), Path(out), name)
+
+
 def serve(
     model: Name,
     *,

@@ -194,6 +194,7 @@ app.command()(inference.sample)
 app.command()(inference.chat)
 app.add_typer(train.evaluations, name="evaluate")
 app.command()(serving.serve)
+app.command()(serving.export_decision)
 app.add_typer(feedback.app, name="feedback")
 
 

@@ -1,4 +1,4 @@
-"""The command `gnomon serve`."""
+"""The commands `gnomon serve` and `gnomon export-decision`."""
 
 from __future__ import annotations
 
@@ -39,3 +39,22 @@ def serve(
     from gnomon.api.score import serve as serve_model
 
     serve_model(model, host=host, port=port, token_file=token_file, precision=precision.value)
+
+
+def export_decision(
+    model: Annotated[str, typer.Argument(help="A reward model, or MODEL#HEAD.")],
+    out: Annotated[Path, typer.Argument(help="The new folder.")],
+) -> None:
+    """Save a reward model as a decision model: transformers' pipeline loads the folder without Gnomon.
+
+    [bold]Examples[/bold]
+
+      gnomon export-decision runs/rm/reward_model decider
+
+      python -c 'from transformers import pipeline; print(pipeline("decision", model="decider", \
+      trust_remote_code=True)({"prompt": "Name a film.", "choices": ["Alien.", "I cannot."]}))'
+    """
+    from gnomon.api.score import export_decision as export
+
+    task = export(model, out)
+    typer.echo(f'{out}: pipeline("{task}", model="{out}", trust_remote_code=True)')

@@ -380,6 +380,11 @@ class RewardModel(Model):
         return parts_of(self.network)
 
     @property
+    def is_plain(self) -> bool:
+        """True if transformers' `AutoModelForSequenceClassification` computes the same score."""
+        return self.parts is None and not isinstance(self.network.score, ScalarHead)
+
+    @property
     def reads_last_token(self) -> bool:
         """True if a score depends on the states of the last token alone, wherever the completion starts."""
         head, gate = self.network.score, self.parts.gate if self.parts else None

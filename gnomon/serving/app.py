@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -15,23 +15,32 @@ from gnomon.core.errors import BusyError, ConfigError, GnomonError
 from gnomon.rewards.encoder_reward import EncoderReward
 from gnomon.rewards.rendered_texts import RenderedTextReward, reads_rendered_texts
 from gnomon.rewards.reward import LearnedReward, Reward, ScoreFunction
-from gnomon.serving.decisions import ChoiceProbabilities, choice_probabilities
+from gnomon.serving.calibration import calibration_mapping, calibration_of_reward
 from gnomon.serving.guard import MAX_BYTES, ScoringGuard, TooLargeError, read_body
 from gnomon.serving.payloads import (
     DecisionBody,
     QuestionBody,
+    QuestionsBody,
     RenderedBody,
     RequestRow,
     ScoreBody,
     Turns,
     check_lengths,
     parse_body,
+    parse_object,
     request_row,
+)
+from gnomon.serving.portable.decision_questions import (
+    ChoiceProbabilities,
+    answer_of,
+    choice_probabilities,
+    parse_questions,
 )
 from gnomon.serving.scoring_queue import RowScore, ScoringQueue
 
 ROWS, RENDERED = "rows", "rendered"  # kinds of requests in the queue
 router = APIRouter()
+T = TypeVar("T")
 
 
 class ServedReward:
@@ -48,7 +57,7 @@ class ServedReward:
     def __init__(self, reward: Reward, name: str):
         self.reward = reward
         self.name = name
-        self.calibration = calibration_of_reward(reward)
+        self.calibration = calibration_mapping(calibration_of_reward(reward))
         self.logits = is_preference_model(reward)
         functions: dict[str, ScoreFunction] = {ROWS: reward.score}
         if reads_rendered_texts(reward):
@@ -78,12 +87,6 @@ class ServedReward:
             return None
         result = choice_probabilities(scores, self.calibration)
         return result if result.calibrated or self.logits else None
-
-
-def calibration_of_reward(reward: Reward) -> Any:
-    """Return the calibration that was fitted for a reward's scores; `None` if there is none."""
-    own = getattr(reward, "calibration", None)
-    return own if own is not None else getattr(getattr(reward, "model", None), "calibration", None)
 
 
 def is_preference_model(reward: Reward) -> bool:
@@ -159,25 +162,61 @@ async def decide(request: Request) -> dict[str, Any]:
 
 
 @router.post("/v1/systemone")
-async def answer_question(request: Request) -> dict[str, Any]:
-    """Choose the answer to a question, with its probability."""
-    body, served = parse_body(QuestionBody, await read_body(request)), _served(request)
-    if len(set(body.choices)) < len(body.choices):
-        raise ConfigError("the request: choices has the same text twice; send each once.")
-    prompt = body.question if body.input is None else f"{body.question}\n\n{body.input}"
-    decision = await _decision(served, prompt, list(body.choices))
-    if decision["probabilities"] is None:
+async def answer_questions(request: Request) -> dict[str, Any]:
+    """Answer one question with choices, or the typed questions of a System One request, with probabilities."""
+    raw, served = await read_body(request), _served(request)
+    if not served.logits and served.calibration is None:
         raise ConfigError(
             f"'{served.name}' gives scores whose differences are no log-odds, and no calibration, so answers "
             "have no probability; POST /v1/decisions compares their scores."
         )
+    if "questions" in parse_object(raw):
+        return await _answers(served, parse_body(QuestionsBody, raw))
+    body = parse_body(QuestionBody, raw)
+    if len(set(body.choices)) < len(body.choices):
+        raise ConfigError("the request: choices has the same text twice; send each once.")
+    prompt = body.question if body.input is None else f"{body.question}\n\n{body.input}"
+    decision = await _decision(served, prompt, list(body.choices))
+    probabilities = _required(decision["probabilities"])
     return {
         "model": served.name,
         "answer": body.choices[decision["choice"]],
-        "probability": decision["probabilities"][decision["choice"]],
-        "probabilities": dict(zip(body.choices, decision["probabilities"], strict=True)),
+        "probability": probabilities[decision["choice"]],
+        "probabilities": dict(zip(body.choices, probabilities, strict=True)),
         "calibrated": decision["calibrated"],
     }
+
+
+async def _answers(served: ServedReward, body: QuestionsBody) -> dict[str, Any]:
+    """Answer the typed questions of a request in the form of System One."""
+    if body.assets:
+        raise ConfigError("the request has assets, and the model reads text alone; leave them out.")
+    try:
+        questions = parse_questions(body.state, body.questions)
+    except ValueError as error:
+        raise ConfigError(f"the request: {error}.") from None
+    rows = [request_row(one.prompt, choice) for one in questions.values() for choice in one.choices]
+    results, start = await served.score_rows(rows), 0
+    answers, calibrated = {}, True
+    for name, question in questions.items():
+        own = results[start : start + len(question.choices)]
+        start += len(question.choices)
+        scores = [_score_of(row, f"question '{name:.60}', option {n}") for n, row in enumerate(own)]
+        result = served.probabilities(scores)
+        answers[name] = answer_of(question, _required(result).values)
+        calibrated = calibrated and result is not None and result.calibrated
+    return {"model": served.name, "answers": answers, "calibrated": calibrated}
+
+
+def _required(probabilities: T | None) -> T:
+    """Return probabilities.
+
+    Raises:
+        ConfigError: the calibration of the model gives none for so many choices.
+    """
+    if probabilities is None:
+        raise ConfigError("the model's calibration is for two choices, and there are more; send two.")
+    return probabilities
 
 
 @router.post("/get_reward")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
@@ -55,6 +55,22 @@ class QuestionBody(Settings):
     choices: Annotated[tuple[Words, ...], Field(min_length=2, max_length=MAX_CHOICES)] = ("yes", "no")
 
 
+class QuestionsBody(Settings):
+    """Body of `POST /v1/systemone` with typed questions, as transformers' server takes it.
+
+    Attributes:
+        model: ignored; one model is served.
+        state: what the questions are about.
+        questions: by name.
+        assets: images, which are refused.
+    """
+
+    model: str | None = None
+    state: Any = None
+    questions: dict[str, Any]
+    assets: dict[str, Any] | None = None
+
+
 class RenderedBody(Settings):
     """Body of `POST /get_reward`, as OpenRLHF sends it: whole texts by the chat template, and their prompts."""
 
@@ -85,16 +101,26 @@ def parse_body(kind: type[T], raw: bytes, *, ignored: bool = False) -> T:
     Raises:
         ConfigError: what is wrong, in one sentence.
     """
+    content = parse_object(raw)
+    if ignored:
+        content = {key: content[key] for key in kind.model_fields if content.get(key) is not None}
+    return validate(kind, content, "the request")
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        ConfigError: it is none.
+    """
     try:
         content = json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         detail = str(error) if isinstance(error, json.JSONDecodeError | _ConstantError) else type(error).__name__
         raise ConfigError(f"the request is not JSON ({detail:.80}); send an object.") from None
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise ConfigError("the request is JSON, but no object; send one with the keys of this address.")
-    if ignored:
-        content = {key: content[key] for key in kind.model_fields if content.get(key) is not None}
-    return validate(kind, content, "the request")
+    return content
 
 
 class _ConstantError(ValueError):
