@@ -13,6 +13,7 @@ import torch
 from tiny import ragged_groups, tiny_critic, tiny_policy, tiny_reward_model
 from torch import Tensor
 
+from gnomon.algorithms.contract import needs_step_statistics
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.experience import Experience, KLPenalty
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
@@ -67,6 +68,8 @@ def batch_for(algorithm: Any, models: TrainedModels, *, on_policy: bool = False)
             totals=totals,
             reference_logprobs=-3.0 - noise(n, width, seed=3).abs(),
         )
+        if not needs_step_statistics(algorithm):
+            return labels
         strangers = replace(labels, tokens=mismatched(groups))
         sums = {
             name: float(value) for name, value in algorithm.step_statistics(models, labels, strangers).items()

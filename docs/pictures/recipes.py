@@ -3,8 +3,8 @@
     python docs/pictures/recipes.py RUN ...    take the figures of finished runs into recipes.json, then draw
     python docs/pictures/recipes.py            draw from recipes.json
 
-A run of `recipes/algorithms/NAME.yaml` gives the figures of NAME; one of `recipes/film-reviews.yaml` those of
-ppo, sft and reward_model. The line that a page shows is `line(found)`.
+A run of `recipes/algorithms/NAME.yaml` gives the figures of NAME, of its reward model if it aligns no policy;
+one of `recipes/film-reviews.yaml` those of ppo, sft and reward_model. A page shows the line of `line(found)`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ WORDS = {
     "length_mean": "tokens of a completion",
     "loss": "loss",
 }
+OTHER_WORDS = {"process_reward": {"accuracy": "share of labels that are right"}}
 Found = dict[str, Any]
 
 
@@ -101,10 +102,19 @@ def best_of_n(samples: list[dict[str, Any]]) -> Found:
     }
 
 
+def judged(run: Path) -> Found:
+    """The figures of a run's reward model."""
+    result = json.loads((run / "judge" / "result.json").read_text(encoding="utf-8"))
+    return {"curves": curves(run / "judge"), "judged": result["evaluation"]["rows"][0]}
+
+
 def take(run: Path, found: Found) -> None:
     """Add a finished run's figures."""
     recipe = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     stages = {row["name"]: row for row in recipe["stages"]}
+    if STAGE not in stages:
+        found[stages["judge"]["algorithm"]] = judged(run)
+        return
     name = stages[STAGE].get("algorithm", "hybrid")
     result = json.loads((run / "report" / "result.json").read_text(encoding="utf-8"))
     found[name] = {"curves": curves(run / STAGE), **beside_sft(result)}
@@ -113,8 +123,7 @@ def take(run: Path, found: Found) -> None:
             "curves": curves(run / "sft"),
             "best_of_n": best_of_n(rows_of(run / "report" / "samples.jsonl")),
         }
-        judged = json.loads((run / "judge" / "result.json").read_text(encoding="utf-8"))
-        found["reward_model"] = {"curves": curves(run / "judge"), "judged": judged["evaluation"]["rows"][0]}
+        found["reward_model"] = judged(run)
 
 
 def line(found: Found) -> str:
@@ -147,7 +156,7 @@ def draw_curves(name: str, found: Found) -> None:
     panels = made.subplots(1, len(found["curves"]), squeeze=False)[0]
     for axes, (metric, values) in zip(panels, found["curves"].items(), strict=True):
         axes.plot(range(1, len(values) + 1), values, color=BLUE, linewidth=1.3)
-        axes.set_title(WORDS[metric], fontsize=9)
+        axes.set_title({**WORDS, **OTHER_WORDS.get(name, {})}[metric], fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     made.supxlabel("step", fontsize=8)

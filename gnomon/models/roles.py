@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from gnomon.core.batches import TokenGroups
+from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
 from gnomon.models.adapters import adapted_layers, decoder_layers, merge_into_network, replaced
 from gnomon.models.cards.facts import ModelCard
@@ -28,6 +29,7 @@ from gnomon.models.scalar_head import ScalarHead, pooled_states, read_score
 from gnomon.models.score_parts.files import parts_of
 from gnomon.models.score_parts.heads import ScoreParts
 from gnomon.models.score_parts.settings import RATING
+from gnomon.models.settings import StepSettings
 from gnomon.stats.calibration import Calibration, calibration_of
 
 if TYPE_CHECKING:
@@ -407,6 +409,18 @@ class RewardModel(Model):
     def offset(self) -> float:
         """Raw score that counts as 0."""
         return float(getattr(self.network.config, "score_offset", 0.0))
+
+    @property
+    def steps(self) -> StepSettings | None:
+        """How the steps of an answer are scored; `None` if answers are scored whole."""
+        stored = self.network.config.__dict__.get("reward_steps")
+        return None if stored is None else validate(StepSettings, stored, "config.json, reward_steps")
+
+    def score_by_steps(self, settings: StepSettings | None) -> None:
+        """Record that scores are logits of being right so far, read after each step; `None`: they are not."""
+        self.network.config.__dict__.pop("reward_steps", None)
+        if settings is not None:
+            self.network.config.reward_steps = settings.model_dump()
 
     @property
     def member_count(self) -> int:

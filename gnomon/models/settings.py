@@ -161,3 +161,18 @@ def _combination_of_text(value: Any) -> Any:
 
 Combine = Annotated[Combination, BeforeValidator(_combination_of_text)]
 EnsembleKind = Literal["heads", "adapters", "models"]
+
+
+StepCombination = Literal["min", "product", "last"]
+
+
+class StepSettings(Settings):
+    """How a process reward model scores an answer.
+
+    Attributes:
+        combine: the smallest probability of a step, their product, or that of the last step.
+        separator: the text between two steps.
+    """
+
+    combine: StepCombination = "min"
+    separator: str = "\n"

@@ -16,6 +16,8 @@ from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, context_length, encode_completions, encode_conversations
+from gnomon.models.settings import StepSettings
+from gnomon.rewards.steps import combine_rows, steps_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,9 +119,22 @@ class LearnedReward:
         """Scores in logits of being preferred; 0 is the mean of the completions that the model was centered on.
 
         A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
-        texts are never cut. An ensemble's scores are combined by its own rule.
+        texts are never cut. An ensemble's scores are combined by its own rule. A process reward model scores the
+        steps of an answer and gives a probability.
         """
+        if self.model.steps is not None:
+            return self._score_steps(prompts, completions, self.model.steps)
         return self.score_encoded(self._encoded(prompts, completions))
+
+    def _score_steps(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], settings: StepSettings
+    ) -> Scores:
+        rows = [steps_of(completion, settings.separator) for completion in completions]
+        counts = [len(steps) for steps in rows]
+        repeated = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
+        flat = self.score_encoded(self._encoded(repeated, [step for steps in rows for step in steps]))
+        values, failures = combine_rows(flat.values, flat.failures, counts, settings.combine)
+        return Scores(values, {self.name: values}, failures)
 
     def member_scores(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion]

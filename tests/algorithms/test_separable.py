@@ -10,7 +10,7 @@ import torch
 from cases import mismatched, models_for
 from torch import Tensor
 
-from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.contract import algorithms, needs_step_statistics
 from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
 from gnomon.core.experience import Experience
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
@@ -48,6 +48,8 @@ def separable(algorithm: Any, models: TrainedModels) -> Any:
         return Rankings(order=tuple(torch.tensor(pair) for pair in zip(good, bad, strict=True)), **pairs)
     if algorithm.consumes is Label:
         labels = Labels(tokens, torch.tensor([True, False] * 3), torch.ones(6), totals, reference)
+        if not needs_step_statistics(algorithm):
+            return labels
         strangers = replace(labels, tokens=mismatched(tokens))
         sums = {
             name: float(value) for name, value in algorithm.step_statistics(models, labels, strangers).items()

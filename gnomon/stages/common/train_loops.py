@@ -89,7 +89,9 @@ def train_offline(
             reference_cache=cache_folder() / "reference" if settings.reference_cache else None,
         ).run()
     if isinstance(model, RewardModel):
-        center_scores(model, data.examples)
+        model.score_by_steps(getattr(algorithm, "steps", None))  # of a process reward model
+        if model.steps is None:  # centering would shift the logits of a probability
+            center_scores(model, data.examples)
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     return LoopResult(
         final=dict(final),
