@@ -13,8 +13,10 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.experience import Rollout
 from gnomon.core.progress import progress
 from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.media.parts import check_read_by_models
 from gnomon.data.reading.messages import context_row
 from gnomon.data.reported_rows import read_reported
+from gnomon.data.templates.rendering import prompt_label
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import open_policy
 from gnomon.rollouts.sampling_params import Sampling
@@ -54,6 +56,8 @@ def completion_rows(
         raise DataError(f"no data at {file}; give a file of prompts.")
     else:
         prompts = read_reported(Prompt, file)
+        for one in prompts:
+            check_read_by_models(one.messages, prompt_label(one))
     judge = reward_named(chosen.judge) if chosen else None
     policy = open_policy(model, find_compute())
     with progress("sampling", len(prompts) * sampling.completions * (chosen.n if chosen else 1)) as bar:

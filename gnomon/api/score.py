@@ -17,6 +17,8 @@ from gnomon.core.types import Completion, Demonstration, Label, Preference, Prom
 from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.sources import check_source
 from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.record_rows import record_row
+from gnomon.data.records import record_media
 from gnomon.data.reported_rows import first_row, read_reported
 from gnomon.evaluation.rewardbench_lines import is_version_2, lines_of, read_version_2
 from gnomon.models.settings import Precision
@@ -149,7 +151,7 @@ def scores_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[C
 
 def _plain(record: Any) -> Row:
     """A record as JSON, without token ids, which texts from a file do not have."""
-    row: Row = to_json(record)
+    row: Row = record_row(record) if record_media(record) else to_json(record)
     for completion in (value for value in row.values() if isinstance(value, dict)):
         completion.pop("token_ids", None)
     return row

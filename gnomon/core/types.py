@@ -15,6 +15,24 @@ Role = Literal["system", "user", "assistant", "tool"]
 SPARSE = {"json": "unless default"}  # a field that is written to JSON only where it differs from its default
 UNWRITTEN = {"json": "never"}
 JsonText = str  # a JSON value as its text, which keeps the order of keys and can be hashed
+MediaKind = Literal["image", "audio", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPart:
+    """An image, a sound or a video inside a message. It is kept and written; no model here reads it.
+
+    Attributes:
+        kind: what it is.
+        source: a path, an address, or a `data:` URL that holds the content in base64. It is never opened.
+        position: number of characters of the message's content that stand before it.
+        options: a JSON object with what else is known of it, such as OpenAI's `detail`; empty for nothing.
+    """
+
+    kind: MediaKind
+    source: str
+    position: int = 0
+    options: JsonText = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,7 @@ class Message:
             and perhaps an `id`.
         name: of a tool's message, the function that was called.
         tool_call_id: `id` of the call that a tool's message answers.
+        media: images, sounds and videos between the words of the content, in their order.
     """
 
     role: Role
@@ -39,6 +58,7 @@ class Message:
     tool_calls: tuple[JsonText, ...] = field(default=(), repr=False, metadata=SPARSE)
     name: str | None = field(default=None, repr=False, metadata=SPARSE)
     tool_call_id: str | None = field(default=None, repr=False, metadata=SPARSE)
+    media: tuple[MediaPart, ...] = field(default=(), repr=False, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from gnomon.core.types import (
     Ranking,
     RejectedRow,
 )
+from gnomon.data.reading.media.parts import media_of, media_reason
 from gnomon.data.records import completions_of
 from gnomon.data.templates.chat_template import longest_token
 from gnomon.data.templates.rendering import prompt_label, render_conversation, render_prompt, render_turns
@@ -251,6 +252,9 @@ def _encode_answers(
 ) -> tuple[tuple[int, ...], list[MaskedIds]] | RejectedRow:
     """Return the ids of a prompt and the masked ids of its completions, or the rejected row."""
     text = completions[0].text
+    media = media_of([*prompt.messages, *(turn for one in completions for turn in one.turns or ())])
+    if media:
+        return _refused(where, f"{media_reason(media)}; remove the row", text)
     longest = max(sum(map(len, message_texts(one))) for one in completions) + sum(map(len, message_texts(prompt)))
     if longest > max_tokens * longest_token(tokenizer):  # tokenizing it would take minutes, and could not help
         return _refused(where, f"{longest:,} characters are more than {max_tokens} tokens hold; shorten it", text)

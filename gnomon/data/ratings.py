@@ -92,7 +92,7 @@ def split_ratings(
 
 def _prompt_text(item: RatedText) -> str:
     messages = item.prompt.messages if item.prompt else ()
-    turns = [(one.role, normalized_text(one.content), *one.tool_calls) for one in messages]
+    turns = [(one.role, normalized_text(one.content), *one.tool_calls, *map(repr, one.media)) for one in messages]
     return repr([*turns, *(item.prompt.tools if item.prompt else ())])
 
 

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Completion, Demonstration, Label, MediaPart, Preference, Prompt, Ranking, RatedText
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.conversations import (
-    MEDIA_COLUMNS,
     completion_of,
     prompt_and_completion,
     prompt_and_sides,
@@ -33,6 +32,8 @@ from gnomon.data.reading.conversations import (
     row_system,
     with_tools,
 )
+from gnomon.data.reading.media.columns import with_media
+from gnomon.data.reading.media.parts import media_of, media_reason
 from gnomon.data.reading.messages import context_fingerprint
 from gnomon.data.reading.readers import Row, ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import (
@@ -100,15 +101,26 @@ def check_records(kind: type[Record], path: Path, layout: RowLayout = OWN) -> Ke
 
     Returns:
         Which keys its rows hold, which were read, and which rows hold no record of the kind.
+
+    Raises:
+        DataError: a row is damaged, there are none, or each has media, which no model here reads.
     """
-    rows, keys = 0, KeysRead()
-    for _, record in scan_records(kind, path, keys, layout):
+    rows, readable, first, keys = 0, 0, "", KeysRead()
+    for where, record in scan_records(kind, path, keys, layout):
         if isinstance(record, UnusedRow):
             continue
         if isinstance(record, DataError):
             raise record
         rows += 1
+        if media := record_media(record):
+            first = first or f"{where}: {media_reason(media)}"
+        else:
+            readable += 1
     check_not_empty(rows, kind, path, keys)
+    if not readable:
+        raise DataError(
+            f"{path}: none of its {rows:,} records is text alone, the first at {first}; give other data."
+        )
     return keys
 
 
@@ -238,8 +250,7 @@ def own_rows(kind: type, path: Path, keys: KeysRead, layout: RowLayout = OWN) ->
     if form.kinds and kind not in form.kinds:
         names = " or ".join(NAMES[one] for one in form.kinds)
         raise DataError(f"{path} is {form.title}, which hold {names}, not {NAMES[kind]}; give other data.")
-    plain = ((where, _without_media(row)) for where, row in rows)
-    for where, row in _named(form.scan(kind, plain), path):
+    for where, row in _named(form.scan(kind, rows), path):
         if isinstance(row, JoinedRow):
             keys.joined += 1
             continue
@@ -282,17 +293,6 @@ def recognize_file(path: Path, kinds: Sequence[type] | None = None, layout: RowL
         return Recognized(layout.format, "") if layout.format else None
     rows = [row for _, row in itertools.islice(scan_rows(path), PROBED) if not isinstance(row, DataError)]
     return recognize(rows, path, kinds) if rows else None
-
-
-def _without_media(row: Row | DataError) -> Row | DataError:
-    """Return the row; an error if it has a column with images, sounds or films, which no record has."""
-    if isinstance(row, DataError) or row.keys().isdisjoint(MEDIA_COLUMNS):
-        return row
-    try:
-        refuse_columns({name: row[name] for name in MEDIA_COLUMNS if name in row})
-    except DataError as error:
-        return error
-    return row
 
 
 def _tracked(row: Row | DataError, keys: KeysRead) -> Row | DataError:
@@ -338,6 +338,13 @@ def prompt_of_record(record: Any) -> Prompt | None:
     return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
 
 
+def record_media(record: Any) -> tuple[MediaPart, ...]:
+    """Return the images, sounds and videos of a record: of its prompt, then of its completions."""
+    prompt = prompt_of_record(record)
+    turns = [turn for completion in completions_of(record) for turn in completion.turns or ()]
+    return media_of([*(prompt.messages if prompt else ()), *turns])
+
+
 def _from(source: str, record: Any, taken: Set[str]) -> Any:
     """Prefix the id of the record's prompt with its source, if the id is taken."""
     prompt = prompt_of_record(record)
@@ -349,7 +356,7 @@ def _from(source: str, record: Any, taken: Set[str]) -> Any:
 
 def parse_record(kind: type[Record], row: Mapping[str, Any]) -> Record:
     """Parse a row to a record; a `DataError` describes a fault without the position of the row."""
-    record: Record = _PARSERS[kind](row)
+    record: Record = _PARSERS[kind](with_media(row))
     return record
 
 

@@ -1,9 +1,14 @@
-"""Which characters of a text a reader sees; the page counts by the same rule, in `static/written.js`."""
+"""What readers see of a text: the page counts characters by the same rule, in `static/written.js`; no media."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from gnomon.core.errors import DataError
+from gnomon.core.types import Completion, Prompt
+from gnomon.data.reading.media.parts import described, media_of
 
 # Categories of control and format characters, surrogates and separators. A character that is new to Unicode, such
 # as an emoji that Python does not know yet, is seen.
@@ -29,3 +34,18 @@ def visible_length(text: str) -> int:
 def has_control_characters(text: str) -> bool:
     """Return whether a text has control characters, or characters that override the writing direction."""
     return CONTROL.search(text) is not None
+
+
+def check_shown(prompt: Prompt | None, completions: Sequence[Completion] = ()) -> None:
+    """Refuse a prompt or completions with media: annotators would judge them without what they are about.
+
+    Args:
+        prompt: the prompt, if there is one.
+        completions: some completions.
+
+    Raises:
+        DataError: they have some.
+    """
+    turns = [*(prompt.messages if prompt else ()), *(turn for one in completions for turn in one.turns or ())]
+    if media := media_of(turns):
+        raise DataError(f"it has {described(media)}, and the page on which people judge shows text alone")

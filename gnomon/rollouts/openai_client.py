@@ -27,6 +27,7 @@ import httpx2
 from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.redaction import HIDDEN, redact
 from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.media.parts import check_read_by_models
 from gnomon.data.reading.messages import context_row
 
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses of transient failures
@@ -199,7 +200,12 @@ class ChatEndpoint:
 
 
 def _chat_message(message: Message) -> dict[str, Any]:
-    """A message as the chat API takes it: the arguments of tool calls are texts, reasoning is not sent."""
+    """A message as the chat API takes it: the arguments of tool calls are texts, reasoning is not sent.
+
+    Raises:
+        DataError: it has more than text.
+    """
+    check_read_by_models([message], f"a message of the {message.role}")
     row: dict[str, Any] = {"role": message.role, "content": message.content}
     calls: list[Any] = list(map(json.loads, message.tool_calls))
     for call in calls:

@@ -27,6 +27,7 @@ from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_reward import TextReward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common.independence import judges_of
+from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
 from gnomon.stages.common.reward_factory import make_reward
 from gnomon.stages.common.trained_prompts import report_trained_prompts, trained_prompts
@@ -187,7 +188,7 @@ class EvaluateStage(Stage):
         from gnomon.training.runtime.sampling_memory import forward_tokens_per_second, profile_sampling
 
         template = work.recipe.model.chat_template
-        prompts = work.records(Prompt, self.prompts)
+        prompts = self._prompts(work, report=False)
         texts = len(held_out_texts(self, work, prompts)) if self.texts_used is None else self.texts_used
         both = [open_policy(work.model(self.reference), work.compute, chat_template=template)]
         both += [open_policy(work.model(self.evaluate[-1]), work.compute, chat_template=template)]
@@ -215,7 +216,7 @@ class EvaluateStage(Stage):
 
         started = time.monotonic()
         seed = work.recipe.seed
-        prompts = work.records(Prompt, self.prompts)
+        prompts = self._prompts(work)
         texts = evenly_spaced(held_out_texts(self, work, prompts), self.texts_used)
         template = work.recipe.model.chat_template
         reference = open_policy(work.model(self.reference), work.compute, chat_template=template)
@@ -256,6 +257,11 @@ class EvaluateStage(Stage):
             **compare(all_samples, self, work),
             **best_of,
         )
+
+    def _prompts(self, work: Workspace, *, report: bool = True) -> list[Prompt]:
+        """The prompts that models can read."""
+        prompts = {self.prompts: work.records(Prompt, self.prompts)}
+        return readable_prompts(prompts, self.name, report=report)[0][self.prompts]
 
     def _add_best_of(self, all_samples: list[PolicySamples], best_of: BestOfSettings) -> BestOfResult:
         """Append the best of n of the candidate's samples; returns its KL to the candidate."""

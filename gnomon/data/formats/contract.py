@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
 from gnomon.data.reading.conversations import REFUSED_COLUMNS
+from gnomon.data.reading.media.columns import MEDIA_COLUMNS, media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import filled
 
@@ -21,6 +22,7 @@ EVERY_KIND = (
     "tools",
     "chat_template_kwargs",
     *REFUSED_COLUMNS,
+    *MEDIA_COLUMNS,
 )  # keys that the parsers of all kinds read
 KEYS_OF_KIND: dict[type, tuple[str, ...]] = {
     Preference: ("probability", "margin", "tie"),
@@ -100,6 +102,7 @@ class Format:
         """Yield a file's records of a kind as rows in Gnomon's own layout, each with its position.
 
         A row that holds none is yielded as its `UnusedRow` or `JoinedRow`, a damaged one as its `DataError`.
+        The columns of a row that hold media go with each of its records.
 
         Args:
             kind: one of `kinds`.
@@ -110,7 +113,7 @@ class Format:
                 yield where, row
                 continue
             try:
-                converted = list(self.convert(kind, row))
+                converted = [_beside(media_cells(row), own) for own in self.convert(kind, row)]
             except DataError as error:
                 yield where, error
                 continue
@@ -131,6 +134,10 @@ class Format:
             DataError: the layout has no place for something that the record holds; the message names it.
         """
         raise NotImplementedError
+
+
+def _beside(media: Row, own: Row | DataError) -> Row | DataError:
+    return {**media, **own} if media and not isinstance(own, DataError) else own
 
 
 def carried(row: Mapping[str, Any], kind: type, used: Collection[str]) -> Row:

@@ -13,6 +13,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, RatedText
 from gnomon.data.formats.common.judged_answers import SAME, preference, share_of, share_of_ties
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
+from gnomon.data.reading.media.columns import media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import listed, mapping, number, required, text
 
@@ -57,7 +58,7 @@ class HelpSteer(Format):
             except DataError as error:
                 yield where, error
                 continue
-            if waiting is not None and waiting.prompt == current.prompt:
+            if waiting is not None and (waiting.prompt, waiting.media) == (current.prompt, current.media):
                 yield from _pair(waiting, current)
                 waiting = None
                 continue
@@ -112,13 +113,14 @@ class _RatedAnswer(NamedTuple):
     prompt: Any
     answer: str
     helpfulness: float
+    media: Row
 
 
 def _rated(where: str, row: Mapping[str, Any]) -> _RatedAnswer:
     for score in SCORES:
         required(row, score)
     prompt, answer = _turns(required(row, "prompt")), text(required(row, "response"), "response")
-    return _RatedAnswer(where, prompt, answer, number(row, "helpfulness", 0.0, 0.0, 4.0))
+    return _RatedAnswer(where, prompt, answer, number(row, "helpfulness", 0.0, 0.0, 4.0), media_cells(row))
 
 
 def _pair(first: _RatedAnswer, second: _RatedAnswer) -> Iterator[ScannedRow]:
@@ -127,7 +129,7 @@ def _pair(first: _RatedAnswer, second: _RatedAnswer) -> Iterator[ScannedRow]:
         yield second.where, UnusedRow(SAME)
         return
     scores = first.helpfulness, second.helpfulness
-    prompt = {"prompt": first.prompt}
+    prompt = {"prompt": first.prompt, **first.media}
     yield first.where, preference(prompt, first.answer, second.answer, share_of(*scores), scores[0] - scores[1])
     yield second.where, JoinedRow()
 

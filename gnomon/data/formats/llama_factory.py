@@ -19,8 +19,15 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Message, Preference
 from gnomon.data.formats.alpaca import INPUTS, instruction_with_input
 from gnomon.data.formats.common.conversations import Messages, is_messages, most
+from gnomon.data.formats.common.media_columns import marked_turns
 from gnomon.data.formats.common.record_parts import STRENGTH
-from gnomon.data.formats.common.writing import conversation_of, final_answer, strength, tools_column
+from gnomon.data.formats.common.writing import (
+    check_no_media,
+    conversation_of,
+    final_answer,
+    strength,
+    tools_column,
+)
 from gnomon.data.formats.contract import Format, carried, has_value
 from gnomon.data.formats.sharegpt import has_turns, message_of, turns_of, written_turns
 from gnomon.data.reading.readers import Row
@@ -90,17 +97,21 @@ class LlamaFactory(Format):
         return STRENGTH
 
     def write(self, record: Any) -> Row:
-        """Write a conversation, its system message in a column, and the answers beside it."""
+        """Write a conversation, its system message in a column, media in others, and the answers beside it."""
         if isinstance(record, Demonstration):
-            row = _written(conversation_of(record, TITLE), answered=True)
+            turns, media = marked_turns(conversation_of(record, TITLE), TITLE)
+            row = _written(turns, answered=True)
         elif isinstance(record, Label):
-            turns = (*record.prompt.messages, final_answer(record.completion, TITLE))
+            answer = final_answer(record.completion, TITLE)
+            turns, media = marked_turns((*record.prompt.messages, answer), TITLE)
             row = {**_written(turns, answered=True), "kto_tag": record.good}
         else:
-            row = _written(record.prompt.messages, answered=False)
-            for side in ("chosen", "rejected"):
-                (row[side],) = written_turns([final_answer(getattr(record, side), TITLE)])
-        return {**row, **tools_column(record.prompt, TITLE), **strength(record)}
+            sides = [final_answer(side, TITLE) for side in (record.chosen, record.rejected)]
+            check_no_media(sides, TITLE, " in the answers of a pair")
+            turns, media = marked_turns((*record.prompt.messages, *sides), TITLE)
+            row = _written(turns[:-2], answered=False)
+            row["chosen"], row["rejected"] = (written_turns([side])[0] for side in turns[-2:])
+        return {**row, **media, **tools_column(record.prompt, TITLE), **strength(record)}
 
 
 def _turns(row: Mapping[str, Any]) -> Messages:

@@ -19,6 +19,7 @@ from gnomon.data.formats.common.record_parts import CALL_IDS, RESULT_NAMES, STRE
 from gnomon.data.formats.common.writing import strength, turns_of_completion
 from gnomon.data.formats.contract import Format, UnusedRow, carried
 from gnomon.data.formats.sharegpt import calls_of
+from gnomon.data.reading.media.parts import segments
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, number, required, text
@@ -160,8 +161,14 @@ def _written(turn: Message, weight: float) -> Row:
     row = message_row(turn)
     parts = [{"type": "reasoning", "value": row.pop("reasoning_content")}] if turn.reasoning_content else []
     calls = [_flat(call) for call in row.pop("tool_calls", [])]
-    if filled(turn.content) or not (parts or calls):
-        parts.append({"type": "text", "value": turn.content})
+    if filled(turn.content) or turn.media or not (parts or calls):
+        parts += [
+            {"type": "text", "value": one}
+            if isinstance(one, str)
+            else {"type": f"{one.kind}_url", "value": one.source}
+            for one in segments(turn)
+            if one != "" or not turn.media
+        ]
     parts += [{"type": "tool_call", "value": json.dumps(call, ensure_ascii=False)} for call in calls]
     learned = turn.role == "assistant" and row.pop("train", True)
     return {**row, "content": parts, WEIGHT: weight if learned else 0.0}

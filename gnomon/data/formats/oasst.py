@@ -17,6 +17,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
 from gnomon.data.formats.common.judged_answers import ScoredAnswer, finite, preferences, ranking
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
+from gnomon.data.reading.media.columns import media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text, truth
 
@@ -144,6 +145,8 @@ def _message(where: str, row: Mapping[str, Any]) -> _Message:
     own = text(str(row.get("message_id") or ""), "message_id")
     parent, tree = _name(row, "parent_id"), _name(row, "message_tree_id")
     rank = row.get("rank")
+    if media_cells(row):
+        raise DataError(f"it has {' and '.join(media_cells(row))}, which a message of a tree has no text for")
     return _Message(
         where,
         own,

@@ -14,9 +14,25 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Preference, Prompt
 from gnomon.data.formats.common.conversations import answered, is_messages, most
-from gnomon.data.formats.common.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
-from gnomon.data.formats.common.writing import check_no_tools, message_rows, strength, turns_of_completion
+from gnomon.data.formats.common.media_columns import check_images_in_prompt, media_columns, referring_rows
+from gnomon.data.formats.common.record_parts import (
+    ANSWERS,
+    CALL_IDS,
+    MEDIA_OPTIONS,
+    PROMPT_IDS,
+    RESULT_NAMES,
+    STRENGTH,
+    completions_of,
+)
+from gnomon.data.formats.common.writing import (
+    check_no_media,
+    check_no_tools,
+    message_rows,
+    strength,
+    turns_of_completion,
+)
 from gnomon.data.formats.contract import Format, carried, has_value, source_column
+from gnomon.data.reading.media.parts import media_of
 from gnomon.data.reading.readers import Row
 from gnomon.data.reading.row_fields import filled, required
 
@@ -72,15 +88,29 @@ class OpenRLHF(Format):
 
     def keeps(self, kind: type) -> Collection[str]:
         """Columns for the strength; prompts alone have an id and a known answer."""
-        return {CALL_IDS, RESULT_NAMES, *STRENGTH, *([PROMPT_IDS, ANSWERS] if kind is Prompt else [])}
+        return {
+            CALL_IDS,
+            RESULT_NAMES,
+            *STRENGTH,
+            *([PROMPT_IDS, ANSWERS, MEDIA_OPTIONS] if kind is Prompt else []),
+        }
 
     def write(self, record: Any) -> Row:
-        """Write messages; an answer of several turns goes under `input` whole, for OpenRLHF's `multiturn`."""
+        """Write messages; an answer of several turns goes under `input` whole, for OpenRLHF's `multiturn`.
+
+        Prompts alone have images, which the trainers of PPO read.
+        """
         prompt = record if isinstance(record, Prompt) else record.prompt
         check_no_tools(prompt, TITLE)
-        before = message_rows(prompt.messages)
         if isinstance(record, Prompt):
-            return {"id": prompt.id, "input": before, "label": prompt.answer or "", "datasource": "default"}
+            check_images_in_prompt(prompt.messages, (), TITLE)
+            images = media_columns(media_of(prompt.messages))
+            turns = (referring_rows if images else message_rows)(prompt.messages)
+            known = {"label": prompt.answer or "", "datasource": "default"}
+            return {"id": prompt.id, "input": turns, **images, **known}
+        answers = [turn for one in completions_of(record) for turn in turns_of_completion(one)]
+        check_no_media([*prompt.messages, *answers], f"{TITLE} with answers")
+        before = message_rows(prompt.messages)
         if isinstance(record, Preference):
             return {"prompt": before, **{s: _answer(getattr(record, s)) for s in SIDES}, **strength(record)}
         answer = _answer(record.completion)

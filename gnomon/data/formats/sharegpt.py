@@ -13,6 +13,7 @@ from typing import Any
 from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Message
 from gnomon.data.formats.common.conversations import answered
+from gnomon.data.formats.common.media_columns import marked_turns
 from gnomon.data.formats.common.record_parts import STRENGTH
 from gnomon.data.formats.common.writing import check_plain, conversation_of, strength, tools_column
 from gnomon.data.formats.contract import Format, carried, has_value
@@ -64,8 +65,9 @@ class ShareGPT(Format):
 
     def write(self, record: Demonstration) -> Row:
         """Write prompt and completion as one conversation, every answer of which is learned."""
-        turns = written_turns(conversation_of(record, TITLE))
-        return {"conversations": turns, **tools_column(record.prompt, TITLE), **strength(record)}
+        turns, media = marked_turns(conversation_of(record, TITLE), TITLE)
+        tools = tools_column(record.prompt, TITLE)
+        return {"conversations": written_turns(turns), **media, **tools, **strength(record)}
 
 
 def has_turns(value: Any) -> bool:

@@ -6,18 +6,30 @@ https://huggingface.co/docs/trl/dataset_formats
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt
+from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
 from gnomon.data.formats.common.conversations import most
-from gnomon.data.formats.common.record_parts import ANSWERS, CALL_IDS, PROMPT_IDS, RESULT_NAMES, STRENGTH
+from gnomon.data.formats.common.media_columns import check_images_in_prompt, media_columns, referring_rows
+from gnomon.data.formats.common.record_parts import (
+    ANSWERS,
+    CALL_IDS,
+    MEDIA_OPTIONS,
+    PROMPT_IDS,
+    RESULT_NAMES,
+    STRENGTH,
+    completions_of,
+)
 from gnomon.data.formats.common.writing import message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried
+from gnomon.data.reading.media.parts import media_of
 from gnomon.data.reading.messages import context_row
 from gnomon.data.reading.readers import Row
 
+TITLE = "TRL rows"
+RowsOf = Callable[[Sequence[Message]], list[Row]]
 COLUMNS = ("prompt", "completion", "chosen", "rejected", "messages", "label")
 
 
@@ -25,7 +37,7 @@ class TRL(Format):
     """Prompts, prompts with completions, pairs and labels, all as messages."""
 
     name = "trl"
-    title = "TRL rows"
+    title = TITLE
     kinds = (Preference, Label, Demonstration, Prompt)
     writes = (Preference, Label, Demonstration, Prompt)
 
@@ -47,17 +59,33 @@ class TRL(Format):
 
     def keeps(self, kind: type) -> Collection[str]:
         """Columns for all but the ids and sources of texts; prompts alone have an id."""
-        return {ANSWERS, CALL_IDS, RESULT_NAMES, *STRENGTH, *([PROMPT_IDS] if kind is Prompt else [])}
+        return {
+            ANSWERS,
+            CALL_IDS,
+            MEDIA_OPTIONS,
+            RESULT_NAMES,
+            *STRENGTH,
+            *([PROMPT_IDS] if kind is Prompt else []),
+        }
 
     def write(self, record: Any) -> Row:
-        """Write messages; margins, probabilities and weights are columns, of which TRL reads `margin`."""
+        """Write messages; margins, probabilities and weights are columns, of which TRL reads `margin`.
+
+        Images of the prompt stand under `images`, and all contents of such a row are parts, as a table needs it.
+        """
+        prompt = record if isinstance(record, Prompt) else record.prompt
+        completions = completions_of(record)
+        images = media_columns(media_of(prompt.messages))
+        answers = [turn for one in completions for turn in turns_of_completion(one)]
+        check_images_in_prompt(prompt.messages, answers, TITLE)
+        rows_of = referring_rows if images else message_rows
         if isinstance(record, Prompt):
-            return {"id": record.id, "prompt": message_rows(record.messages), **_columns(record)}
-        row: Row = {"prompt": message_rows(record.prompt.messages)}
+            return {"id": record.id, **images, "prompt": rows_of(record.messages), **_columns(record)}
+        row: Row = {**images, "prompt": rows_of(record.prompt.messages)}
         if isinstance(record, Preference):
-            row |= {"chosen": _answer(record.chosen), "rejected": _answer(record.rejected)}
+            row |= {"chosen": _answer(record.chosen, rows_of), "rejected": _answer(record.rejected, rows_of)}
         else:
-            row["completion"] = _answer(record.completion)
+            row["completion"] = _answer(record.completion, rows_of)
         if isinstance(record, Label):
             row["label"] = record.good
         return {**row, **strength(record), **_columns(record.prompt)}
@@ -69,8 +97,12 @@ def _columns(prompt: Prompt) -> Row:
     return {**answer, **context_row(prompt)}
 
 
-def _answer(completion: Completion) -> list[Row]:
+def _answer(completion: Completion, rows_of: RowsOf) -> list[Row]:
     """Return a completion's messages.
+
+    Args:
+        completion: the completion.
+        rows_of: writes messages.
 
     Raises:
         DataError: a turn of the assistant is not to be learned, which TRL cannot be told.
@@ -78,4 +110,4 @@ def _answer(completion: Completion) -> list[Row]:
     turns = turns_of_completion(completion)
     if any(turn.train is False for turn in turns):
         raise DataError("TRL rows have no marks of turns, and a turn of the assistant is not to be learned")
-    return [{key: value for key, value in row.items() if key != "train"} for row in message_rows(turns)]
+    return [{key: value for key, value in row.items() if key != "train"} for row in rows_of(turns)]

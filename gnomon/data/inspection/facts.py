@@ -11,6 +11,8 @@ import numpy as np
 from gnomon.core.types import Label, Preference, RatedText
 from gnomon.data.inspection.inspect import Inspection
 from gnomon.data.inspection.outline import TOKENIZED
+from gnomon.data.reading.counting import counted
+from gnomon.data.reading.media.values import NOUNS
 from gnomon.data.records import NAMES
 
 QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
@@ -60,11 +62,15 @@ def facts(inspection: Inspection) -> list[tuple[str, str]]:
         middle = float(np.median(per_prompt))
         rows.append(("completions per prompt", f"{per_prompt[0]} to {per_prompt[-1]}, median {middle:g}"))
         rows.append(("empty completions", f"{sum(one.empty for one in outlines):,}"))
+    for index, noun in enumerate(NOUNS.values()):
+        counts = [one.media[index] for one in outlines if one.media and one.media[index]]
+        if counts:
+            rows.append((f"records with {noun}", f"{len(counts):,}, {counted(sum(counts), noun)} in all"))
     rows.append(("exact duplicates", f"{len(outlines) - len({one.content for one in outlines}):,}"))
     if scripts := _scripts(inspection):
         rows.append(("scripts", scripts))
     if inspection.has_tokens and inspection.kind is not RatedText:
-        long = sum(one.tokens is None for one in outlines)
+        long = sum(one.tokens is None and not one.media for one in outlines)
         if long:
             rows.append((f"longer than {TOKENIZED:,} characters, tokens not counted", f"{long:,}"))
     return [*rows, *_balance(inspection)]

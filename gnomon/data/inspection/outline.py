@@ -9,8 +9,10 @@ from typing import Any
 from gnomon.core.types import Completion, Label, Preference, Prompt, RatedText
 from gnomon.data.encoding import encode_answer, message_texts
 from gnomon.data.quality.texts import digest
+from gnomon.data.reading.media.parts import media_of
+from gnomon.data.reading.media.values import NOUNS
 from gnomon.data.reading.messages import context_fingerprint, fingerprint
-from gnomon.data.records import completions_of, prompt_digest, prompt_of_record
+from gnomon.data.records import completions_of, prompt_digest, prompt_of_record, record_media
 from gnomon.data.scripts import script_counts
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.templates.rendering import render_prompt
@@ -38,7 +40,9 @@ class Outline:
         probability: of a preference.
         sides: of a preference, digests of the prompt with both sides in their order and in the other one.
         has_answer: whether it is a prompt with a known answer.
-        tokens: with a tokenizer, the tokens of the prompt and of each completion; `None` if it is too long.
+        media: the numbers of its images, sounds and videos, in that order.
+        tokens: with a tokenizer, the tokens of the prompt and of each completion; `None` if it is too long or has
+            media.
     """
 
     where: str
@@ -55,6 +59,7 @@ class Outline:
     probability: float | None
     sides: tuple[int, int] | None
     has_answer: bool
+    media: tuple[int, ...] = ()
     tokens: tuple[int, tuple[int, ...]] | None = None
 
 
@@ -91,8 +96,15 @@ def outline(record: Any, where: str, tokenizer: Any = None, counts: ControlCount
         probability=None if preference is None else preference.probability,
         sides=None if preference is None else (digest(context, *answers), digest(context, *answers[::-1])),
         has_answer=isinstance(record, Prompt) and record.answer is not None,
+        media=media_counts(record),
         tokens=None if tokenizer is None else count_tokens(record, tokenizer, counts or ControlCounts()),
     )
+
+
+def media_counts(record: Any) -> tuple[int, ...]:
+    """Return the numbers of a record's images, sounds and videos; empty for one that is text alone."""
+    counts = Counter(one.kind for one in record_media(record))
+    return tuple(counts[kind] for kind in NOUNS) if counts else ()
 
 
 def completion_key(completion: Completion) -> str:
@@ -101,8 +113,8 @@ def completion_key(completion: Completion) -> str:
 
 
 def is_empty(completion: Completion) -> bool:
-    """Return whether a completion has neither a text nor a tool call."""
-    return not completion.text.strip() and not _in_calls(completion)
+    """Return whether a completion has neither a text, nor a tool call, nor media."""
+    return not completion.text.strip() and not _in_calls(completion) and not media_of(completion.turns or ())
 
 
 def echoes(completion: Completion, prompt: Prompt) -> bool:
@@ -128,7 +140,9 @@ def characters(record: Any) -> int:
 
 
 def count_tokens(record: Any, tokenizer: Any, counts: ControlCounts) -> tuple[int, tuple[int, ...]] | None:
-    """Count the tokens of a record's prompt and of each completion, as in training; `None` if it is too long.
+    """Count the tokens of a record's prompt and of each completion, as in training.
+
+    Records that are too long, or have media, have no such numbers: `None`.
 
     Args:
         record: of any kind.
@@ -136,7 +150,7 @@ def count_tokens(record: Any, tokenizer: Any, counts: ControlCounts) -> tuple[in
         counts: collects control tokens in the texts.
     """
     prompt = prompt_of_record(record)
-    if prompt is None or characters(record) > TOKENIZED:
+    if prompt is None or characters(record) > TOKENIZED or record_media(record):
         return None
     prompt_ids = render_prompt(tokenizer, prompt)
     answers = [encode_answer(tokenizer, prompt, one, record.where)[0] for one in completions_of(record)]

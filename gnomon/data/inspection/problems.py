@@ -11,6 +11,8 @@ from typing import Literal
 from gnomon.data.inspection.inspect import Inspection
 from gnomon.data.inspection.outline import Outline
 from gnomon.data.reading.counting import counted, verb
+from gnomon.data.reading.media.parts import UNREAD
+from gnomon.data.reading.media.values import NOUNS
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -24,7 +26,8 @@ class Problem:
     """One kind of problem of a file.
 
     Attributes:
-        severity: `error` for rows that are not used, `warning` for what is likely to harm training, else `note`.
+        severity: `error` for rows that are not used, here or in training, `warning` for what is likely to harm
+            training, else `note`.
         text: the problem as a clause without its rows.
         rows: positions of the rows that have it; empty where it is the whole file's.
     """
@@ -58,6 +61,12 @@ def _refused(inspection: Inspection) -> Iterator[Problem]:
 
 def _of_records(inspection: Inspection) -> Iterator[Problem]:
     outlines = inspection.outlines
+    for index, noun in enumerate(NOUNS.values()):
+        yield from _rows(
+            f"{noun}, {UNREAD}: training refuses the row",
+            (one for one in outlines if one.media and one.media[index]),
+            "error",
+        )
     preferences = [one for one in outlines if one.sides is not None]
     yield from _rows("chosen and rejected are equal", (one for one in preferences if _is_even(one)))
     yield from _rows("an empty completion", (one for one in outlines if one.empty))
@@ -66,10 +75,10 @@ def _of_records(inspection: Inspection) -> Iterator[Problem]:
     yield from _rows("the reverse of another preference", _reversed(preferences))
 
 
-def _rows(text: str, outlines: Iterable[Outline]) -> Iterator[Problem]:
+def _rows(text: str, outlines: Iterable[Outline], severity: Severity = "warning") -> Iterator[Problem]:
     rows = tuple(one.where for one in outlines)
     if rows:
-        yield Problem("warning", text, rows)
+        yield Problem(severity, text, rows)
 
 
 def _is_even(one: Outline) -> bool:

@@ -18,7 +18,9 @@ from gnomon.data.inspection.outline import TOKENIZED, characters
 from gnomon.data.inspection.problems import problems
 from gnomon.data.quality.completion_roles import completion_roles
 from gnomon.data.reading.counting import counted
-from gnomon.data.records import NAMES, completions_of, prompt_of_record
+from gnomon.data.reading.media.parts import shown_content, shown_turns
+from gnomon.data.reading.messages import text_of_turns
+from gnomon.data.records import NAMES, completions_of, prompt_of_record, record_media
 from gnomon.data.templates.rendering import render_prompt
 
 LONGEST_TEXT = 300  # characters of a rendered text that are printed
@@ -30,17 +32,21 @@ def preview(record: Any, tokenizer: Any = None) -> list[tuple[str, str]]:
     if prompt is None:
         return [("text", short(record.text)), ("ratings", ", ".join(f"{r:g}" for r in record.ratings))]
     names = [role.name for role in completion_roles(record)]
-    if tokenizer is not None and characters(record) <= TOKENIZED:
+    if tokenizer is not None and characters(record) <= TOKENIZED and not record_media(record):
         rendered = short(tokenizer.decode(render_prompt(tokenizer, prompt)))
         answers = [_marked(tokenizer, prompt, completion) for completion in completions_of(record)]
         return [("prompt", rendered), *((name, short(text)) for name, text in zip(names, answers, strict=True))]
     turns = [("tool", short(tool)) for tool in prompt.tools]
-    turns += [(str(message.role), short(_with_calls(message.content, [message]))) for message in prompt.messages]
+    turns += [(str(one.role), short(_with_calls(shown_content(one), [one]))) for one in prompt.messages]
     texts = [
-        (name, short(_with_calls(one.text, one.turns or ())))
+        (name, short(_with_calls(_shown_text(one), one.turns or ())))
         for name, one in zip(names, completions_of(record), strict=True)
     ]
     return [*turns, *texts]
+
+
+def _shown_text(completion: Completion) -> str:
+    return text_of_turns(shown_turns(completion.turns)) if completion.turns else completion.text
 
 
 def _with_calls(text: str, turns: Sequence[Message]) -> str:

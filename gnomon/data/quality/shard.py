@@ -18,7 +18,8 @@ from gnomon.core.storage.files import to_json
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.quality.contract import Filter
 from gnomon.data.quality.registry import split_filters
-from gnomon.data.quality.texts import digest, map_texts, map_values, parts_of
+from gnomon.data.quality.texts import digest, map_texts, map_values, media_key, parts_of
+from gnomon.data.reading.media.columns import MEDIA_COLUMNS
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import parse_record, prompt_of_record
@@ -30,7 +31,7 @@ OF_RECORDS = frozenset(
     {
         "prompt", "system", "messages", "completion", "chosen", "rejected", "completions", "label", "good",
         "text", "tools", "chat_template_kwargs", "ratings", "rating", "value", "rater", "raters",
-        "weight", "margin", "probability", "tie", "turns",
+        "weight", "margin", "probability", "tie", "turns", *MEDIA_COLUMNS,
     }
 )  # fmt: skip
 Positioned = tuple[str, Mapping[str, Any] | DataError]
@@ -113,7 +114,9 @@ class RowChecks:
             return CheckedRow(where, _json(row), dropped, (*findings, (dropped.filter, dropped.reason)))
         prompt = prompt_of_record(record)
         identity = (
-            (0, 0) if prompt is None else (digest(prompt.id), digest(prompt.answer or "", *parts_of(prompt)))
+            (0, 0)
+            if prompt is None
+            else (digest(prompt.id), digest(prompt.answer or "", *parts_of(prompt), media_key(prompt)))
         )
         numbers = (number for one in self.files for number in one.features(record, row))
         return CheckedRow(where, _json(self._written(record, row)), None, findings, (*identity, *numbers))

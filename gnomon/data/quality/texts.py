@@ -15,9 +15,10 @@ from gnomon.core.types import Completion, Message, Prompt, RatedText
 from gnomon.data.quality.completion_roles import completion_roles
 from gnomon.data.quality.contract import Digests
 from gnomon.data.reading.conversations import completion_of
+from gnomon.data.reading.media.parts import map_content
 from gnomon.data.reading.messages import context_fingerprint, fingerprint, text_of_turns
 from gnomon.data.reading.row_fields import name_of
-from gnomon.data.records import completions_of, prompt_of_record
+from gnomon.data.records import completions_of, prompt_of_record, record_media
 
 LONGEST = 1_000_000  # characters of a text whose n-grams count; more would need gigabytes of memory
 NGRAM = 5  # characters; right for languages without spaces too
@@ -56,6 +57,28 @@ def parts_of(record: Any) -> list[str]:
     if isinstance(record, RatedText):
         parts.append(record.text)
     return [nfc(part) for part in (*parts, *("\n".join(completion_texts(c)) for c in completions_of(record)))]
+
+
+def media_key(record: Any) -> str:
+    """Return a digest of the media of a record's prompt, or of a prompt, and of its completions; "" without any.
+
+    Records whose keys differ are different, however like their texts are.
+    """
+    media = record_media(record)
+    return f"{digest(*(repr(one) for one in media)):016x}" if media else ""
+
+
+def salted(grams: Digests, media: str) -> Digests:
+    """Return n-grams that share none with those of a text with other media.
+
+    Args:
+        grams: n-grams of a text.
+        media: of its record, from `media_key`.
+    """
+    if not media:
+        return grams
+    salt = np.uint64(int(media, 16))
+    return np.append(grams ^ salt, salt)
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -188,8 +211,7 @@ def map_values(value: Any, change: Callable[[str], str]) -> Any:
 def _messages(turns: Sequence[Message], change: Callable[[str], str]) -> tuple[Message, ...]:
     return tuple(
         replace(
-            turn,
-            content=change(turn.content),
+            map_content(turn, change),
             reasoning_content=None if turn.reasoning_content is None else change(turn.reasoning_content),
             tool_calls=tuple(map_json(call, change) for call in turn.tool_calls),
         )

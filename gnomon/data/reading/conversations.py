@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, JsonText, Message, Prompt
+from gnomon.core.types import Completion, JsonText, MediaPart, Message, Prompt
 from gnomon.data.reading.counting import counted
+from gnomon.data.reading.media.parts import media_of
 from gnomon.data.reading.messages import (
     context_fingerprint,
     fingerprint,
@@ -26,7 +27,6 @@ from gnomon.data.reading.tools import template_kwargs_of, tools_of
 
 ASKING = ("user", "tool")  # roles whose turn calls for an answer
 _SYSTEM = "call the column system, or start the messages with a system message"
-_TEXT_ONLY = "which Gnomon does not read; it learns from text"
 REFUSED_COLUMNS = {  # columns that change what a row means and that no record has
     "functions": "the older form of tools; call the column tools",
     "documents": "which Gnomon does not render; write them into a message",
@@ -34,13 +34,7 @@ REFUSED_COLUMNS = {  # columns that change what a row means and that no record h
     "rejected_response": "which makes a preference; map it with --columns rejected=rejected_response",
     "system_prompt": _SYSTEM,
     "system_message": _SYSTEM,
-    "image": _TEXT_ONLY,
-    "images": _TEXT_ONLY,
-    "audio": _TEXT_ONLY,
-    "video": _TEXT_ONLY,
-    "videos": _TEXT_ONLY,
 }
-MEDIA_COLUMNS = ("image", "images", "audio", "video", "videos")  # those that no layout of texts has
 
 
 def row_prompt(row: Mapping[str, Any]) -> Prompt:
@@ -120,7 +114,8 @@ def _prompt(turns: tuple[Message, ...], named: Mapping[str, Any]) -> Prompt:
     if not turns or turns[-1].role not in ASKING:
         last = f"with the {turns[-1].role}'s turn" if turns else "before it starts"
         raise DataError(f"the prompt ends {last}; its last message is a user's or a tool's")
-    if not turns[-1].content.strip() and turns[-1].role != "tool":  # a tool may return nothing
+    ending = turns[-1]
+    if not ending.content.strip() and not ending.media and ending.role != "tool":  # a tool may return nothing
         raise DataError("the prompt is empty")
     answer = named.get("answer")
     prompt = Prompt("", turns, None if answer is None else text(str(answer)))
@@ -172,7 +167,8 @@ def prompt_and_completion(row: Mapping[str, Any]) -> tuple[Prompt, Completion]:
     if first is None:
         raise DataError("messages have no turn of the assistant")
     question = row.get("prompt")
-    if filled(question) and not any(turn.content == question for turn in turns[:first]):
+    wording = messages(question, "prompt")[-1].content if _are_turns(question) and question else question
+    if filled(wording) and not any(turn.content == wording for turn in turns[:first]):
         raise DataError("prompt and messages disagree about the question; remove one of them")
     prompt = _prompt(_with_system(turns[:first], row_system(row)), {})
     return with_tools(prompt, row), _answer(turns[first:])
@@ -243,10 +239,16 @@ def _longer_prompt(prompt: Prompt, first: tuple[Message, ...], second: tuple[Mes
             f"the prompt, {brief(own[-1].content)}, is not the one that chosen and rejected start with, "
             f"{brief(users[-1] if users else '')}; remove one of them"
         )
+    if not set(map(_content_of_media, media_of(prompt.messages))) <= set(map(_content_of_media, media_of(start))):
+        raise DataError("the prompt has media that chosen and rejected do not start with; remove one of them")
     system = next((one.content for one in prompt.messages if one.role == "system"), None)
     computed = prompt.id == name_of(context_fingerprint(prompt))
     whole = replace(prompt, messages=_with_system(start, system))
     return replace(whole, id=name_of(context_fingerprint(whole))) if computed else whole
+
+
+def _content_of_media(media: MediaPart) -> tuple[str, str]:
+    return media.kind, media.source
 
 
 def _are_turns(value: Any) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Message, Prompt
+from gnomon.data.reading.media.columns import MEDIA_COLUMNS
+from gnomon.data.reading.media.parts import content_value, parse_content
 from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text, truth
 from gnomon.data.reading.tools import tool_calls_of
 
@@ -30,8 +32,7 @@ REFUSED_KEYS = {
     "train_detail": "which Gnomon does not read; a turn is learned whole or not at all (train)",
     "mask": _MARK,
     "masked": _MARK,
-    "images": "which Gnomon does not read; it learns from text",
-    "audio": "which Gnomon does not read; it learns from text",
+    **dict.fromkeys(MEDIA_COLUMNS, "which belongs into the parts of its content or into a column of the row"),
 }
 
 
@@ -42,7 +43,7 @@ def messages(value: Any, key: str = "messages") -> tuple[Message, ...]:
 
 def message_row(message: Message) -> dict[str, Any]:
     """Convert a message to a JSON object that `messages` can parse; fields that it does not have are omitted."""
-    row: dict[str, Any] = {"role": message.role, "content": message.content}
+    row: dict[str, Any] = {"role": message.role, "content": content_value(message)}
     if message.reasoning_content is not None:
         row["reasoning_content"] = message.reasoning_content
     if message.train is not None:
@@ -66,14 +67,16 @@ def context_row(prompt: Prompt) -> dict[str, Any]:
 
 def stored_message(row: Mapping[str, Any]) -> Message:
     """Convert an object that `message_row` wrote back to the message."""
+    content, media = parse_content(row["content"])
     return Message(
         row["role"],
-        row["content"],
+        content,
         row.get("reasoning_content"),
         row.get("train"),
         tool_calls_of(row.get("tool_calls")),
         row.get("name"),
         row.get("tool_call_id"),
+        media,
     )
 
 
@@ -99,7 +102,10 @@ def fingerprint(turns: Sequence[Message]) -> str:
     if any(extra != (None, None) for extra in extras):
         content = f"{content}\n{extras!r}"
     calls = [(turn.tool_calls, turn.name, turn.tool_call_id) for turn in turns]
-    return content if all(one == ((), None, None) for one in calls) else f"{content}\n{calls!r}"
+    if any(one != ((), None, None) for one in calls):
+        content = f"{content}\n{calls!r}"
+    media = [turn.media for turn in turns]
+    return f"{content}\n{media!r}" if any(media) else content
 
 
 def context_fingerprint(prompt: Prompt) -> str:
@@ -127,25 +133,13 @@ def _message(turn: Mapping[str, Any]) -> Message:
     content = turn.get("content")
     if content is None and (reasoning is not None or calls):
         content = ""
-    plain = _plain_text(required(turn, "content") if content is None else content)
-    return Message(role, plain, reasoning, _train_mark(turn, role), calls, name, call_id)
+    plain, media = parse_content(required(turn, "content") if content is None else content)
+    return Message(role, plain, reasoning, _train_mark(turn, role), calls, name, call_id, media)
 
 
 def _optional_text(turn: Mapping[str, Any], key: str) -> str | None:
     value = turn.get(key)
     return text(value, key) if filled(value) else None
-
-
-def _plain_text(content: Any) -> str:
-    """Return the content as one text; a list of text parts, as in chat APIs, is concatenated."""
-    if not isinstance(content, list):
-        return text(content, "content")
-    parts = [part for part in content if isinstance(part, Mapping) and part.get("type", "text") == "text"]
-    if len(parts) < len(content):
-        other = next(part for part in content if part not in parts)
-        kind = brief(other.get("type")) if isinstance(other, Mapping) else brief(other)
-        raise DataError(f"content is a list with {kind} in it, but only parts of the type 'text' can be read")
-    return "".join(text(required(part, "text"), "content") for part in parts)
 
 
 def _train_mark(turn: Mapping[str, Any], role: str) -> bool | None:

@@ -16,6 +16,7 @@ from gnomon.core.types import Completion, Demonstration, Message, Prompt, RatedT
 from gnomon.data.encoding import ENCODE, Example
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.quality.completion_roles import CompletionRole, completion_roles
+from gnomon.data.reading.media.parts import shown_content
 from gnomon.data.record_kinds import KINDS, recognize_kind
 from gnomon.data.records import EXPECTED, completions_of, prompt_of_record, scan_records
 from gnomon.data.templates.chat_template import turn_end
@@ -169,7 +170,7 @@ def _order(example: Example) -> Sequence[int]:
 
 def _turn(turn: Message) -> tuple[str, str]:
     """Return the role of a turn, and its reasoning, text and tool calls."""
-    return turn.role, "\n".join(filter(None, (turn.reasoning_content, turn.content, *turn.tool_calls)))
+    return turn.role, "\n".join(filter(None, (turn.reasoning_content, shown_content(turn), *turn.tool_calls)))
 
 
 def _pieces(

@@ -13,7 +13,7 @@ import numpy as np
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.data.quality.minhash import band_count, bands, earlier_rows
-from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
+from gnomon.data.quality.texts import jaccard, media_key, nfc, ngrams, prompt_text, salted
 from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import filled
@@ -105,7 +105,7 @@ def split_by_prompt(
     """
     texts = [_text(record) for record in records]
     index = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    group_of = near_duplicate_groups(list(index), similarity)
+    group_of = near_duplicate_groups([text for text, _ in index], similarity, [media for _, media in index])
     groups: dict[int, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
         groups[group_of[index[text]]].append(row)
@@ -145,12 +145,13 @@ def column_values(path: Path, column: str, positions: Sequence[str]) -> list[str
     return [values.get(position, "") for position in positions]
 
 
-def near_duplicate_groups(texts: Sequence[str], similarity: float) -> list[int]:
+def near_duplicate_groups(texts: Sequence[str], similarity: float, media: Sequence[str] = ()) -> list[int]:
     """Return for each text the index of the first text that it is joined with by near-duplicates.
 
     Args:
         texts: different texts.
         similarity: Jaccard index of character n-grams, from which on two texts are near-duplicates.
+        media: keys of the texts' media, which near-duplicates have in common; none if they have none.
     """
     parent = list(range(len(texts)))
 
@@ -161,7 +162,9 @@ def near_duplicate_groups(texts: Sequence[str], similarity: float) -> list[int]:
         return index
 
     if similarity < 1:
-        grams = lru_cache(maxsize=10_000)(lambda index: ngrams(texts[index]))
+        grams = lru_cache(maxsize=10_000)(
+            lambda index: salted(ngrams(texts[index]), media[index] if media else "")
+        )
         table = np.array([bands(grams(n), similarity) for n in range(len(texts))], np.uint64)
         table = table.reshape(len(texts), band_count(similarity))
         for row, others in earlier_rows(table, np.ones(len(texts), bool), COMPARED):
@@ -198,14 +201,15 @@ def _assign(
     return part_of
 
 
-def _text(record: Any) -> str:
+def _text(record: Any) -> tuple[str, str]:
+    """Return the text of a record's prompt, and the key of its media."""
     prompt = prompt_of_record(record)
-    return nfc(record.text if prompt is None else prompt_text(prompt))
+    return (nfc(record.text), "") if prompt is None else (nfc(prompt_text(prompt)), media_key(prompt))
 
 
 def shared_prompts(parts: Iterable[Sequence[Any]]) -> int:
     """Count the prompts that are in two or more of some sets of records."""
-    counts: dict[str, int] = defaultdict(int)
+    counts: dict[tuple[str, str], int] = defaultdict(int)
     for part in parts:
         for text in {_text(record) for record in part}:
             counts[text] += 1

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gnomon.core.boundary import first_line
 from gnomon.core.errors import DataError
 from gnomon.core.types import JsonText, Message, Prompt
+from gnomon.data.reading.media.parts import check_read_by_models
 
 _MARKER = "gnomon"
 _OPENED = re.compile(r"<(?P<tag>\w+)>\s*\Z")  # a tag at the end of the generation prompt
@@ -64,8 +65,9 @@ def render_text(
         inputs: tools and further variables.
 
     Raises:
-        DataError: the template refuses it.
+        DataError: the template refuses it, or a turn holds more than text.
     """
+    check_read_by_models(messages, where)
     marks = (tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token)
     try:
         return _rendered(tokenizer, marks, tuple(messages), answer, inputs)

@@ -12,12 +12,14 @@ from gnomon.core.errors import DataError
 from gnomon.core.progress import console
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.conversations import completion_of, prompt_and_completion, prompt_and_sides, row_prompt
+from gnomon.data.reading.media.columns import with_media
 from gnomon.data.reading.messages import fingerprint
 from gnomon.data.reading.readers import scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow, listed, name_of, number, text, truth
 from gnomon.data.records import alternatives, parse_record
 from gnomon.feedback.requirements import NO_REQUIREMENT, Requirement, requirement
 from gnomon.feedback.task_types import DEMONSTRATION, SCALES, setup_of
+from gnomon.feedback.visible_text import check_shown
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -157,6 +159,7 @@ def different(group: Group) -> list[Completion]:
 
 def group_of(row: Mapping[str, Any], alone: bool) -> Group:
     """Parse the prompt and the completions of one row, in any supported layout."""
+    row = with_media(row)
     if row.get("completions") is not None:
         prompt = row_prompt(row)
         completions = tuple(completion_of(value, prompt) for value in alternatives(row))
@@ -168,11 +171,13 @@ def group_of(row: Mapping[str, Any], alone: bool) -> Group:
         completions = tuple(both)
     if len(completions) < (1 if alone else 2):
         raise DataError("there are no completions" if alone else "there are fewer than two completions")
+    check_shown(prompt, completions)
     return Group(prompt, own_ids(prompt, completions))
 
 
 def _bare(row: Mapping[str, Any]) -> Prompt:
     prompt: Prompt = parse_record(Prompt, row)
+    check_shown(prompt)
     return prompt
 
 

@@ -20,6 +20,7 @@ from gnomon.data.formats.common.ballots import AnnotatedFormat, Ballot, JudgedPr
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.conversations import completion_of, row_prompt
+from gnomon.data.reading.media.columns import with_media
 from gnomon.data.reading.readers import ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import KeysRead, TrackedRow
 from gnomon.data.record_kinds import kind_of_file
@@ -35,6 +36,7 @@ from gnomon.feedback.importing.judgement_rows import (
 )
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store
+from gnomon.feedback.visible_text import check_shown
 
 CHUNK = 500  # rows in memory at a time
 TASKS: dict[str, type] = {"pair": Preference, "ranking": Ranking}
@@ -164,10 +166,11 @@ def _item(judged: JudgedPrompt, task: str, prompt: Prompt | None) -> ImportedIte
     if not judged.ballots:
         raise UnusedRow("nobody has judged it")
     if judged.prompt:
-        prompt = row_prompt(judged.prompt)
+        prompt = row_prompt(with_media(judged.prompt))
     if prompt is None:
         raise DataError("it has no prompt; give all such rows one with --prompt")
     completions = own_ids(prompt, [completion_of(answer, prompt) for answer in judged.answers.values()])
+    check_shown(prompt, completions)
     if len({one.id for one in completions}) < len(completions):
         raise UnusedRow("two of its answers are the same")
     if task == "pair" and len(completions) != 2:

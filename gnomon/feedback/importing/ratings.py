@@ -33,6 +33,7 @@ from gnomon.feedback.importing.judgement_rows import (
 from gnomon.feedback.store.ingest import IngestCounts, add_completions, add_items, add_prompts
 from gnomon.feedback.store.store import BankPrompt, Project, Store
 from gnomon.feedback.task_types import SCALES, setup_of
+from gnomon.feedback.visible_text import check_shown
 
 CHUNK = 1000  # rows in memory at a time
 
@@ -62,6 +63,7 @@ def scan_ratings(
             raise row
         try:
             rated_text = parse_record(RatedText, row)
+            check_shown(rated_text.prompt)
             if rated_text.prompt is None and prompt is None:
                 raise DataError("the text has no prompt; give all such texts one with --prompt")
         except DataError as error:

@@ -17,6 +17,7 @@ from gnomon.data.reading.messages import context_row, message_row
 from gnomon.feedback.requirements import Requirement
 from gnomon.feedback.store.schema import CompletionRow, ItemRow, ProjectRow, PromptRow, RequirementRow
 from gnomon.feedback.store.store import BankPrompt, Store, require
+from gnomon.feedback.visible_text import check_shown
 
 CHUNK = 500  # rows per flush to the database
 
@@ -48,7 +49,8 @@ def add_prompts(
         within: session of a running transaction to join.
 
     Raises:
-        DataError: there is no such project, or an id belongs to another prompt; then nothing is added.
+        DataError: there is no such project, an id belongs to another prompt, or a prompt has media, which
+            annotators do not see; then nothing is added.
     """
     with store.writing(within) as session:
         require(session.get(ProjectRow, project), "project", project)
@@ -57,6 +59,7 @@ def add_prompts(
         known_keys = requirement_keys(session, project)
         added = known = 0
         for entry in prompts:
+            check_shown(entry.prompt)
             id, messages = entry.prompt.id, list(map(message_row, entry.prompt.messages))
             context = context_row(entry.prompt) or None
             prompt_digest = digest(messages if context is None else [messages, context])
@@ -153,6 +156,7 @@ def add_completions(
         used_ids, by_digest, ids = {r.id for r in rows}, {(r.prompt, r.digest): r.id for r in rows}, {}
         added = known = 0
         for prompt, completion, generation in completions:
+            check_shown(None, [completion])
             key = require(prompts.get(prompt), "prompt", prompt)
             turns = None if completion.turns is None else list(map(message_row, completion.turns))
             completion_digest = digest(completion.text if turns is None else turns)

@@ -16,7 +16,7 @@ from gnomon.data.encoding import ENCODE, Example, token_limit
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.pool import is_large
 from gnomon.data.record_kinds import all_refused
-from gnomon.data.records import completions_of, prompt_of_record, scan_records
+from gnomon.data.records import completions_of, prompt_of_record, record_media, scan_records
 from gnomon.data.templates.control_tokens import ControlCounts
 from gnomon.data.tokenized.cache import TokenCacheError, TokenizedSource, tokenize_source
 from gnomon.data.tokenized.stored_examples import StoredExamples
@@ -33,7 +33,7 @@ class EncodedData:
     Attributes:
         examples: of all sources, by their weights.
         rejected: rows that cannot be used.
-        prompts: reads the prompts of the data, from the start.
+        prompts: reads the prompts of the data, from the start, without those that have media.
     """
 
     examples: Sequence[Example]
@@ -73,9 +73,8 @@ def _encode_in_memory(
         rows = rows_by_weight(len(source_examples), stage.data_sources[source], work.recipe.seed)
         examples += [source_examples[row] for row in rows]
         rejected += source_rejected
-    return EncodedData(
-        examples, rejected, (record.prompt for records in records_by_source.values() for record in records)
-    )
+    every = itertools.chain.from_iterable(records_by_source.values())
+    return EncodedData(examples, rejected, (one.prompt for one in every if not record_media(one)))
 
 
 def _encode_to_disk(stage: TrainSettings, work: Workspace, model: Model, folder: Path, limit: int) -> EncodedData:
@@ -125,7 +124,7 @@ def _prompts(stage: TrainSettings, work: Workspace, kind: type[Any]) -> Iterator
         scan_records(kind, work.data_path(one), None, work.recipe.layout_of(one)) for one in stage.data_sources
     )
     for _, record in itertools.chain.from_iterable(records):
-        if not isinstance(record, UnusedRow | DataError):
+        if not isinstance(record, UnusedRow | DataError) and not record_media(record):
             yield record.prompt
 
 

@@ -142,7 +142,7 @@ def _texts(some: Iterable[TrainingData]) -> tuple[set[str], set[str]]:
         for prompt, text in _read(one):
             alone.add(digest_of(text))
             if prompt is not None:
-                turns = [(m.role, m.content, *m.tool_calls) for m in prompt.messages]
+                turns = [(m.role, m.content, *m.tool_calls, *map(repr, m.media)) for m in prompt.messages]
                 pairs.add(digest_of([*turns, *prompt.tools, text]))
     return pairs, alone
 

@@ -15,6 +15,7 @@ from gnomon.rewards.ensemble import models_of
 from gnomon.rewards.reward import Reward
 from gnomon.stages.common.encoded_data import encode_data
 from gnomon.stages.common.load import load_auxiliary_models
+from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.reward_factory import parts_of
 from gnomon.stages.contract import PARTS, Stage, StagePlan
 from gnomon.stages.references import CRITIC
@@ -94,7 +95,8 @@ def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, baseline
     assert isinstance(settings, OnlineSettings)
     assert isinstance(policy, Policy)
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    pools = list(work.load_sources(Prompt, stage.prompt_sources).values())
+    prompts_by_source = work.load_sources(Prompt, stage.prompt_sources)
+    pools = list(readable_prompts(prompts_by_source, stage.name, report=False)[0].values())
     others = load_auxiliary_models(stage, work, policy)
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)

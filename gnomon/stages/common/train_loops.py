@@ -19,6 +19,7 @@ from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.stages.common.encoded_data import EncodedData, encode_data, report_control_tokens, report_rejected
 from gnomon.stages.common.load import load_auxiliary_models
+from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.results import Failure, LoopResult
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
@@ -199,7 +200,9 @@ def train_online(
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    prompts_by_source = work.load_sources(Prompt, stage.prompt_sources)
+    prompts_by_source, rejected_prompts = readable_prompts(
+        work.load_sources(Prompt, stage.prompt_sources), stage.name, report=work.processes.main
+    )
     weighted_pools = [(prompts, stage.prompt_sources[source]) for source, prompts in prompts_by_source.items()]
     for source, prompts in prompts_by_source.items():
         report_control_tokens(prompts, policy.tokenizer, source)
@@ -207,8 +210,8 @@ def train_online(
     auxiliary = load_auxiliary_models(stage, work, policy)
     sft_mix, rejected = load_sft_mix(stage, work, policy, folder)
     stored, rejected_completions = load_stored_completions(stage, work, policy, folder)
-    rejected += rejected_completions
-    if (sft_mix or stored) and work.processes.main:
+    rejected = rejected_prompts + rejected + rejected_completions
+    if (sft_mix or stored or rejected) and work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
     with step_callback(folder, work, stop_condition) as callback:
         final = OnlineLoop(

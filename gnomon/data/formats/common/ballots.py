@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from gnomon.core.errors import DataError
@@ -16,6 +16,7 @@ from gnomon.core.types import Preference, Ranking, RatedText
 from gnomon.data.formats.common.judged_answers import SAME, ScoredAnswer, preference, ranking, share_of_ties
 from gnomon.data.formats.common.question_columns import QUESTIONS, answer_column, has_question, question_of
 from gnomon.data.formats.contract import UnusedRow
+from gnomon.data.reading.media.columns import media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
 from gnomon.data.reading.row_fields import text
 
@@ -166,7 +167,8 @@ class JudgedRows:
             except DataError as error:
                 yield where, error
                 continue
-            yield where, judged
+            media = media_cells(row) if judged.prompt else {}
+            yield where, replace(judged, prompt={**media, **judged.prompt}) if media else judged
 
 
 def ranked_ballot(annotator: str, names: list[list[str]], answers: Mapping[str, Any]) -> Ballot:
@@ -204,7 +206,7 @@ def pair_ballot(annotator: str, names: tuple[str, str], vote: float) -> Ballot:
 
 def prompt_fields(fields: Mapping[str, Any]) -> Row:
     """Return the prompt of a task; empty if it has none."""
-    return question_of(fields) if has_question(fields) else {}
+    return {**question_of(fields), **media_cells(fields)} if has_question(fields) else {}
 
 
 def single_answer(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gnomon.core.types import (
     Ranking,
     RatedText,
 )
+from gnomon.data.reading.media.parts import media_of
 from gnomon.data.reading.messages import context_fingerprint, fingerprint
 from gnomon.data.reading.row_fields import name_of
 
@@ -24,6 +25,7 @@ SOURCES = "sources of completions"
 ANSWERS = "known answers"
 CALL_IDS = "ids of tool calls"
 RESULT_NAMES = "names of tools' results"
+MEDIA_OPTIONS = "options of images, sounds and videos"
 MARGINS = "margins"
 PROBABILITIES = "probabilities"
 TIES = "shares of ties"
@@ -40,7 +42,7 @@ def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | Rat
     prompt = record if isinstance(record, Prompt) else record.prompt
     if prompt is None:
         return []
-    completions = _completions(record)
+    completions = completions_of(record)
     turns = [*prompt.messages, *(turn for one in completions for turn in one.turns or ())]
     present = {
         PROMPT_IDS: prompt.id != name_of(context_fingerprint(prompt)),
@@ -49,6 +51,7 @@ def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | Rat
         ANSWERS: prompt.answer is not None,
         CALL_IDS: any(map(_has_call_id, turns)),
         RESULT_NAMES: any(turn.name is not None for turn in turns),
+        MEDIA_OPTIONS: any(one.options for one in media_of(turns)),
         MARGINS: getattr(record, "margin", 0.0) != 0,
         PROBABILITIES: getattr(record, "probability", 1.0) != 1,
         TIES: getattr(record, "tie", 0.0) != 0,
@@ -57,7 +60,8 @@ def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | Rat
     return [part for part, there in present.items() if there]
 
 
-def _completions(record: Any) -> tuple[Completion, ...]:
+def completions_of(record: Any) -> tuple[Completion, ...]:
+    """Return the completions of a record; none for prompts and rated texts."""
     if isinstance(record, Preference):
         return record.chosen, record.rejected
     if isinstance(record, Ranking):

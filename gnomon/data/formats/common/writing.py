@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Prompt
+from gnomon.data.reading.media.parts import described, media_of
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.readers import Row
 
@@ -41,12 +42,28 @@ def conversation_of(record: Demonstration, layout: str) -> tuple[Message, ...]:
     return (*record.prompt.messages, *turns_of_completion(record.completion))
 
 
+def check_no_media(turns: Sequence[Message], layout: str, part: str = "") -> None:
+    """Refuse messages with images, sounds or videos.
+
+    Args:
+        turns: the messages.
+        layout: name of the layout, for messages.
+        part: of the record, where others may have them, as ` in an answer`.
+
+    Raises:
+        DataError: one has; the message counts them.
+    """
+    if media := described(media_of(turns)):
+        raise DataError(f"{layout} have no place for media{part}, and it has {media}")
+
+
 def check_plain(turn: Message, layout: str) -> None:
     """Refuse a message that has more than a role and a text.
 
     Raises:
         DataError: it has; the message names the keys.
     """
+    check_no_media([turn], layout)
     others = [key for key in message_row(turn) if key not in PLAIN and (key, turn.train) != ("train", True)]
     if others:
         raise DataError(f"{layout} have no place for {' or '.join(others)}, which a turn has")

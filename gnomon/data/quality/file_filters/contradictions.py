@@ -10,7 +10,8 @@ import numpy as np
 from gnomon.core.lazy import sparse
 from gnomon.core.types import Preference
 from gnomon.data.quality.contract import Candidates, Decision, FileFilter, Part, Row
-from gnomon.data.quality.texts import digest, parts_of
+from gnomon.data.quality.texts import digest, media_key, parts_of
+from gnomon.data.reading.media.parts import media_of
 
 
 class Contradictions(FileFilter):
@@ -34,7 +35,9 @@ class Contradictions(FileFilter):
         if record.probability == 0.5:
             return 0, 0
         prompt, chosen, rejected = parts_of(record)
-        sides = digest(prompt, chosen), digest(prompt, rejected)
+        prompt += media_key(record.prompt)
+        first, second = (repr(media_of(one.turns or ())) for one in (record.chosen, record.rejected))
+        sides = digest(prompt, chosen, first), digest(prompt, rejected, second)
         return sides if record.probability > 0.5 else sides[::-1]
 
     def decide(self, candidates: Candidates) -> Decision:

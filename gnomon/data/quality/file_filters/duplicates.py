@@ -9,11 +9,11 @@ import numpy as np
 
 from gnomon.core.types import Label
 from gnomon.data.quality.contract import Action, Candidates, Decision, FileFilter, Part, Row
-from gnomon.data.quality.texts import digest, parts_of
+from gnomon.data.quality.texts import digest, media_key, parts_of
 
 
 class Duplicates(FileFilter):
-    """Finds records with the texts of an earlier record, and its label or ratings; the first one stays.
+    """Finds records with the texts and media of an earlier record, and its label or ratings; the first one stays.
 
     Texts are compared in Unicode's normal form NFC and otherwise as they are.
     """
@@ -32,7 +32,7 @@ class Duplicates(FileFilter):
         """A digest of 128 bits of the texts and the label."""
         label = str(record.good) if isinstance(record, Label) else ""
         rating = repr((getattr(record, "ratings", ""), getattr(record, "raters", "")))
-        parts = parts_of(record)
+        parts = [*parts_of(record), media_key(record)]
         return digest("1", label, rating, *parts), digest("2", label, rating, *parts)
 
     def decide(self, candidates: Candidates) -> Decision:

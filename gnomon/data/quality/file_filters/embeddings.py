@@ -11,7 +11,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.ranges import Range
 from gnomon.data.quality.contract import Candidates, Decision, FileFilter, Part
-from gnomon.data.quality.texts import parts_of
+from gnomon.data.quality.texts import media_key, parts_of
 
 BATCH = 256
 BLOCK = 128  # rows whose similarities to all earlier rows are in memory at a time
@@ -58,6 +58,7 @@ class Embeddings(FileFilter):
         if not len(rows):
             return Decision()
         parts = self._embed(candidates, rows)
+        media = np.array([media_key(candidates.record(int(row))) for row in rows])
         reasons: dict[int, str] = {}
         gone = np.zeros(len(rows), bool)
         for start in range(0, len(rows), BLOCK):
@@ -65,6 +66,7 @@ class Embeddings(FileFilter):
             likeness = parts[0][block] @ parts[0][: start + BLOCK].T
             for part in parts[1:]:
                 np.minimum(likeness, part[block] @ part[: start + BLOCK].T, out=likeness)
+            likeness[media[block][:, None] != media[: start + BLOCK]] = -1.0
             for offset, values in enumerate(likeness):
                 at = start + offset
                 earlier = (values[:at] >= self.similarity) & ~gone[:at]

@@ -14,7 +14,7 @@ from gnomon.core.types import RatedText
 from gnomon.data.quality.contract import Action, Candidates, Decision, Digests, FileFilter, Part, Row
 from gnomon.data.quality.file_filters.near_duplicates import COMPARED, Similarity
 from gnomon.data.quality.minhash import band_count, bands, earlier_rows
-from gnomon.data.quality.texts import jaccard, nfc, ngrams, prompt_text
+from gnomon.data.quality.texts import jaccard, media_key, nfc, ngrams, prompt_text, salted
 from gnomon.data.reading.readers import locate
 from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.records import prompt_of_record, scan_records
@@ -57,7 +57,7 @@ class HeldOut(FileFilter):
 
     def features(self, record: Any, row: Row) -> Sequence[int]:
         """The bands of the prompt's n-grams."""
-        return bands(ngrams(_question(record)), self.similarity)
+        return bands(_ngrams(_question(record)), self.similarity)
 
     def decide(self, candidates: Candidates) -> Decision:
         """Compare each row with the held-out rows that share a band with it.
@@ -70,31 +70,40 @@ class HeldOut(FileFilter):
             for where, question in _questions(file):
                 texts.append(question)
                 positions.append(f"{where} of {file}")
-                table.append(bands(ngrams(question), self.similarity))
+                table.append(bands(_ngrams(question), self.similarity))
         older = np.array(table, np.uint64).reshape(-1, self.width)
         reasons: dict[int, str] = {}
         for row, others in earlier_rows(candidates.features, candidates.remaining, COMPARED, older):
-            own: Digests = ngrams(_question(candidates.record(row)))
+            own = _ngrams(_question(candidates.record(row)))
             for other in others:
-                likeness = jaccard(own, ngrams(texts[other]))
+                likeness = jaccard(own, _ngrams(texts[other]))
                 if likeness >= self.similarity:
                     reasons[row] = f"its prompt is {likeness:.0%} like {positions[other]}"
                     break
         return Decision(reasons, figures={"held_out_prompts": len(texts)})
 
 
-def _question(record: Any) -> str:
+Question = tuple[str, str]
+"""The text of a prompt, and the key of its media."""
+
+
+def _question(record: Any) -> Question:
     """The prompt of a record; of a rated text without one the text."""
     prompt = prompt_of_record(record)
     if prompt is None:
-        return nfc(record.text) if isinstance(record, RatedText) else ""
-    return nfc(prompt_text(prompt))
+        return nfc(record.text) if isinstance(record, RatedText) else "", ""
+    return nfc(prompt_text(prompt)), media_key(prompt)
 
 
-def _questions(file: str) -> Iterator[tuple[str, str]]:
-    """Position and text of each distinct prompt of a file."""
+def _ngrams(question: Question) -> Digests:
+    text, media = question
+    return salted(ngrams(text), media)
+
+
+def _questions(file: str) -> Iterator[tuple[str, Question]]:
+    """Position and text of each distinct prompt of a file, with the key of its media."""
     path = Path(file).expanduser()
-    seen: set[str] = set()
+    seen: set[Question] = set()
     for where, record in scan_records(kind_of_file(path), path):
         if not isinstance(record, DataError) and (question := _question(record)) not in seen:
             seen.add(question)

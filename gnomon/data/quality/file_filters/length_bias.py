@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.types import Label, Preference
 from gnomon.data.quality.contract import Action, Candidates, Decision, FileFilter, Part, Row
-from gnomon.data.quality.texts import digest, named_texts, prompt_text
+from gnomon.data.quality.texts import digest, media_key, named_texts, prompt_text
 from gnomon.stats.intervals import bootstrap
 
 MOST = 100_000  # records for the fit
@@ -43,7 +43,7 @@ class LengthBias(FileFilter):
         second = int(record.good) if isinstance(record, Label) else sizes[1]
         if isinstance(record, Preference) and record.probability < 0.5:
             sizes[0], second = second, sizes[0]
-        return sizes[0], second, digest(prompt_text(record.prompt))
+        return sizes[0], second, digest(prompt_text(record.prompt) + media_key(record.prompt))
 
     def decide(self, candidates: Candidates) -> Decision:
         """Fit and measure."""

@@ -11,7 +11,7 @@ import numpy as np
 from gnomon.core.ranges import Range
 from gnomon.data.quality.contract import Action, Candidates, Decision, Digests, FileFilter, Part, Row
 from gnomon.data.quality.minhash import band_count, bands, earlier_rows
-from gnomon.data.quality.texts import NGRAM, jaccard, ngrams, parts_of
+from gnomon.data.quality.texts import NGRAM, jaccard, media_key, ngrams, parts_of, salted
 
 COMPARED = 20  # earlier rows of a band that a row is compared with
 Similarity = Annotated[float, Range("below 0.5 unrelated texts of one domain are alike", ge=0.5, le=1)]
@@ -22,7 +22,8 @@ class NearDuplicates(FileFilter):
 
     Similarity is the Jaccard index of character n-grams, which works for Chinese too. Candidates come from
     MinHash and are then compared exactly, so that no record is dropped by an estimate; 1 in 100 pairs at the
-    bound is missed. Two preferences with exchanged sides are no duplicates, nor are two answers to one prompt.
+    bound is missed. Two preferences with exchanged sides are no duplicates, nor are two answers to one prompt,
+    nor records with different images, sounds or videos.
 
     Attributes:
         similarity: from which on two texts are alike, in [0.5, 1].
@@ -49,7 +50,8 @@ class NearDuplicates(FileFilter):
 
     def part_ngrams(self, record: Any) -> list[Digests]:
         """Return the n-grams of each part of a record."""
-        return [ngrams(part, self.ngram) for part in parts_of(record)]
+        media = media_key(record)
+        return [salted(ngrams(part, self.ngram), media) for part in parts_of(record)]
 
     def decide(self, candidates: Candidates) -> Decision:
         """Compare each row with the earlier rows that share a band with it."""

@@ -15,6 +15,7 @@ from gnomon.data.reading.rows import Row, ScannedRow
 from gnomon.data.reading.tools import without_nulls
 
 BATCH = 1024  # rows that are in memory at a time
+STORED_MEDIA = {"bytes", "path"}  # keys of an image, a sound or a video of `datasets`
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ def _plain_rows(batch: Any) -> list[Row]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it: dates as ISO 8601, bytes as text or else as `{"base64": …}`."""
+    """Return a value as JSON has it: dates as ISO 8601, bytes as text or else as `{"base64": …}`.
+
+    The bytes of `{"bytes", "path"}`, as `datasets` stores images, sounds and videos, are never text.
+    """
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        own = {str(key): plain(one) for key, one in value.items()}
+        stored = value.keys() == STORED_MEDIA and isinstance(value["bytes"], bytes)
+        return {**own, "bytes": _encoded(value["bytes"])} if stored else own
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, bytes):
@@ -104,7 +110,11 @@ def _bytes(value: bytes) -> Any:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode("ascii")}
+        return _encoded(value)
+
+
+def _encoded(value: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(value).decode("ascii")}
 
 
 def check_names(names: Sequence[str]) -> None:
