@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, MediaPart, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.data.formats.common.record_parts import completions_of as completions_of, record_media as record_media
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
 from gnomon.data.reading.conversations import (
@@ -33,7 +34,7 @@ from gnomon.data.reading.conversations import (
     with_tools,
 )
 from gnomon.data.reading.media.columns import with_media
-from gnomon.data.reading.media.parts import media_of, media_reason
+from gnomon.data.reading.media.parts import media_reason
 from gnomon.data.reading.messages import context_fingerprint
 from gnomon.data.reading.readers import Row, ScannedRow, scan_rows
 from gnomon.data.reading.row_fields import (
@@ -324,25 +325,9 @@ def disambiguate_prompt_ids(sources: Mapping[str, Sequence[Record]]) -> dict[str
     }
 
 
-def completions_of(record: Any) -> tuple[Completion, ...]:
-    """Return the completions of a record, best first if known; none for prompts and rated texts."""
-    if isinstance(record, Preference):
-        return (record.chosen, record.rejected)
-    if isinstance(record, Ranking):
-        return record.completions
-    return (record.completion,) if isinstance(record, Demonstration | Label) else ()
-
-
 def prompt_of_record(record: Any) -> Prompt | None:
     """Return the prompt of a record; `None` for rated texts without one."""
     return record if isinstance(record, Prompt) else getattr(record, "prompt", None)
-
-
-def record_media(record: Any) -> tuple[MediaPart, ...]:
-    """Return the images, sounds and videos of a record: of its prompt, then of its completions."""
-    prompt = prompt_of_record(record)
-    turns = [turn for completion in completions_of(record) for turn in completion.turns or ()]
-    return media_of([*(prompt.messages if prompt else ()), *turns])
 
 
 def _from(source: str, record: Any, taken: Set[str]) -> Any:

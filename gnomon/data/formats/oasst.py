@@ -146,7 +146,7 @@ def _message(where: str, row: Mapping[str, Any]) -> _Message:
     parent, tree = _name(row, "parent_id"), _name(row, "message_tree_id")
     rank = row.get("rank")
     if media_cells(row):
-        raise DataError(f"it has {' and '.join(media_cells(row))}, which a message of a tree has no text for")
+        raise DataError(f"it has {' and '.join(media_cells(row))}, for which a message of a tree has no column")
     return _Message(
         where,
         own,

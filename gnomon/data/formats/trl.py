@@ -21,8 +21,9 @@ from gnomon.data.formats.common.record_parts import (
     RESULT_NAMES,
     STRENGTH,
     completions_of,
+    record_media,
 )
-from gnomon.data.formats.common.writing import message_rows, strength, turns_of_completion
+from gnomon.data.formats.common.writing import conversation_of, message_rows, strength, turns_of_completion
 from gnomon.data.formats.contract import Format, carried
 from gnomon.data.reading.media.parts import media_of
 from gnomon.data.reading.messages import context_row
@@ -71,8 +72,11 @@ class TRL(Format):
     def write(self, record: Any) -> Row:
         """Write messages; margins, probabilities and weights are columns, of which TRL reads `margin`.
 
-        Images of the prompt stand under `images`, and all contents of such a row are parts, as a table needs it.
+        Images stand under `images`, and all contents of such a row are parts, as a table needs it. An answer of
+        several turns with images is one conversation under `messages`, where TRL looks for images in every turn.
         """
+        if isinstance(record, Demonstration) and len(record.completion.turns or ()) > 1 and record_media(record):
+            return _conversation(record)
         prompt = record if isinstance(record, Prompt) else record.prompt
         completions = completions_of(record)
         images = media_columns(media_of(prompt.messages))
@@ -91,10 +95,29 @@ class TRL(Format):
         return {**row, **strength(record), **_columns(record.prompt)}
 
 
+def _conversation(record: Demonstration) -> Row:
+    """Write prompt and answer as one conversation, with the images of all turns."""
+    turns = conversation_of(record, TITLE)
+    check_images_in_prompt(turns, (), TITLE)
+    check_learned(turns)
+    rows = [{key: value for key, value in row.items() if key != "train"} for row in referring_rows(turns)]
+    return {**media_columns(media_of(turns)), "messages": rows, **strength(record), **_columns(record.prompt)}
+
+
 def _columns(prompt: Prompt) -> Row:
     """Return the columns of a prompt beside its messages: its known answer and its tools."""
     answer = {} if prompt.answer is None else {"answer": prompt.answer}
     return {**answer, **context_row(prompt)}
+
+
+def check_learned(turns: Sequence[Message]) -> None:
+    """Refuse turns of the assistant that are not to be learned.
+
+    Raises:
+        DataError: there is one, which TRL cannot be told.
+    """
+    if any(turn.train is False for turn in turns):
+        raise DataError("TRL rows have no marks of turns, and a turn of the assistant is not to be learned")
 
 
 def _answer(completion: Completion, rows_of: RowsOf) -> list[Row]:
@@ -108,6 +131,5 @@ def _answer(completion: Completion, rows_of: RowsOf) -> list[Row]:
         DataError: a turn of the assistant is not to be learned, which TRL cannot be told.
     """
     turns = turns_of_completion(completion)
-    if any(turn.train is False for turn in turns):
-        raise DataError("TRL rows have no marks of turns, and a turn of the assistant is not to be learned")
+    check_learned(turns)
     return [{key: value for key, value in row.items() if key != "train"} for row in rows_of(turns)]

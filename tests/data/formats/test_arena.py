@@ -68,13 +68,17 @@ def test_a_conversation_ends_with_the_turn_that_was_judged(rows_file: Callable[.
     assert [turn.content for turn in both.chosen.turns or ()] == ["a", "And?", "aa"]
 
 
-def test_contents_of_text_parts_are_read_and_images_refused(rows_file: Callable[..., Path]) -> None:
+def test_contents_are_read_in_parts(rows_file: Callable[..., Path]) -> None:
     seen = battle("model_b", parts=True)
     drawn = battle("model_b", parts=True)
-    drawn["conversation_a"][0]["content"].append({"type": "image", "image": "x.png"})
-    inspection = inspect(rows_file(seen, drawn))
-    assert inspection.records[0].chosen.text == "b"
-    assert "content is a list with 'image' in it" in inspection.refused[0].reason
+    for side in "ab":
+        drawn[f"conversation_{side}"][0]["content"].append({"type": "image", "image": "x.png"})
+    differing = battle("model_b", parts=True)
+    differing["conversation_a"][0]["content"].append({"type": "image", "image": "x.png"})
+    inspection = inspect(rows_file(seen, drawn, differing))
+    assert [one.chosen.text for one in inspection.records] == ["b", "b"]
+    assert [one.source for one in inspection.records[1].prompt.messages[0].media] == ["x.png"]
+    assert "chosen and rejected share no prompt" in inspection.refused[0].reason
 
 
 def test_answers_that_part_in_the_first_turn_keep_all_turns(tmp_path: Path) -> None:

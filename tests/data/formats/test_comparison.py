@@ -154,10 +154,11 @@ def test_a_model_that_is_called_like_the_other_answer_is_not_guessed(rows_file: 
     assert read.refused[0].reason == "winner is 'B', which is one answer's model and the name of the other"
 
 
-def test_images_are_refused_by_name(rows_file: Callable[..., Path]) -> None:
+def test_images_are_part_of_the_prompt(rows_file: Callable[..., Path]) -> None:
     row = {"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}
-    inspection = inspect(rows_file(row, {**row, "images": ["a.png"]}))
-    assert inspection.refused[0].reason.startswith("the row has images, which Gnomon does not read")
+    plain, drawn = inspect(rows_file(row, {**row, "images": ["a.png"]})).records
+    assert plain.prompt.id != drawn.prompt.id
+    assert [one.source for one in drawn.prompt.messages[0].media] == ["a.png"]
 
 
 def test_verdicts_of_0_and_1_beside_answers_1_and_2_refuse_the_whole_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Published layouts of judgements: each is recognized as exactly one format, and images are refused."""
+"""Published layouts of judgements: each is recognized as exactly one format, and images beside it are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.registry import RowLayout, all_formats, find_format, recognize
 from gnomon.data.inspection import inspect
 from gnomon.data.record_rows import record_row
-from gnomon.data.records import parse_record, read_records
+from gnomon.data.records import parse_record, read_records, record_media
 
 SIDES = {"chosen": ["x"], "rejected": ["y", "z"]}
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]
@@ -120,14 +120,30 @@ def test_gnomons_own_layout_is_none_of_them(tmp_path: Path, row: dict[str, Any])
 
 
 @pytest.mark.parametrize(("name", "row"), SAMPLES)
-def test_rows_with_images_are_refused_by_name(
+def test_an_image_beside_the_columns_of_a_layout_goes_into_the_prompt_of_its_records(
     rows_file: Callable[..., Path], name: str, row: dict[str, Any]
 ) -> None:
     copies = 2 if name == "helpsteer" else 1
     rows = [{**row, "response": f"x{number}"} if copies > 1 else row for number in range(copies)]
-    inspection = inspect(rows_file(*rows, *rows, {**row, "images": ["photo.png"]}))
-    assert inspection.records
-    assert inspection.refused[-1].reason.startswith("the row has images, which Gnomon does not read")
+    drawn = [{**one, "images": ["photo.png"]} for one in rows]
+    inspection = inspect(rows_file(*rows, *drawn))
+    assert not inspection.refused
+    later = [one for one in inspection.records if int(one.where.rpartition(" ")[2]) > copies]
+    assert len(later) * 2 == len(inspection.records)
+    assert all([one.source for one in record_media(record)] == ["photo.png"] for record in later)
+
+
+def test_messages_of_a_tree_with_images_are_refused_by_name(rows_file: Callable[..., Path]) -> None:
+    replies: list[dict[str, Any]] = [
+        {**ANSWER, "message_id": name, "parent_id": "m", "text": name, "rank": rank}
+        for rank, name in enumerate("ab")
+    ]
+    tree: list[dict[str, Any]] = [{**one, "message_tree_id": "m"} for one in (dict(MESSAGE), *replies)]
+    drawn: dict[str, Any] = {**MESSAGE, "message_id": "d", "message_tree_id": "d", "images": ["photo.png"]}
+    inspection = inspect(rows_file(*tree, drawn))
+    assert [(one.where, one.reason) for one in inspection.refused if "images" in one.reason] == [
+        ("line 4", "it has images, for which a message of a tree has no column")
+    ]
 
 
 def test_titles_differ() -> None:

@@ -116,8 +116,8 @@ def test_conversations_without_a_learned_turn_are_not_used(inspected: Inspected)
         ),
         ([turn("user", "Q"), turn("assistant", "A", -1.0)], "loss_weight is -1.0, outside 0.0 to 1000000.0"),
         (
-            [{"role": "user", "content": [{"type": "image_url", "value": "a.png"}]}, turn("assistant", "A")],
-            "content is a list with 'image_url' in it, but only parts of the type 'text' can be read",
+            [{"role": "user", "content": [{"type": "file", "value": "a.pdf"}]}, turn("assistant", "A")],
+            "content is a list with 'file' in it, but only parts of the type 'text', 'image', 'audio' and",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Demonstration, Label, Preference, Prompt
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.inspection import Inspection, inspect
-from gnomon.data.records import read_records
+from gnomon.data.records import read_records, record_media
 
 Inspected = Callable[..., Inspection]
 RecordsOf = Callable[..., list[Any]]
@@ -88,14 +88,16 @@ def test_pairs_with_a_question_and_a_system_column(inspected: Inspected) -> None
     assert (record.chosen.text, record.rejected.text) == ("A", "B")
 
 
-def test_responses_may_be_messages_and_columns_that_change_the_meaning_are_refused(
+def test_responses_may_be_messages_and_columns_that_change_the_meaning_are_kept_or_refused(
     records_of: RecordsOf,
 ) -> None:
     turns = [{"role": "user", "content": "Q"}]
     (record,) = records_of(Demonstration, {"input": turns[0], "answer": [{"role": "assistant", "content": "A"}]})
     assert record.completion.text == "A"
-    with pytest.raises(DataError, match=r"line 1: the row has images, which Gnomon does not read"):
-        records_of(Demonstration, {"question": "Q", "answer": "A", "images": ["a.png"]})
+    (drawn,) = records_of(Demonstration, {"question": "Q", "answer": "A", "images": ["a.png"]})
+    assert [one.source for one in record_media(drawn)] == ["a.png"]
+    with pytest.raises(DataError, match=r"line 1: the row has documents, which Gnomon does not render"):
+        records_of(Demonstration, {"question": "Q", "answer": "A", "documents": ["a"]})
 
 
 def test_columns_of_two_prompts_or_two_responses_are_not_guessed(file_of: Callable[..., Path]) -> None:

@@ -1,4 +1,4 @@
-"""Published layouts of training rows: each is recognized as exactly one format, and images are refused."""
+"""Published layouts of training rows: each is recognized as exactly one format, and images beside it are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gnomon.data.formats.own_layout import GNOMON
 from gnomon.data.formats.registry import RowLayout, find_format, recognize
 from gnomon.data.inspection import inspect
 from gnomon.data.record_rows import record_row
-from gnomon.data.records import parse_record, read_records
+from gnomon.data.records import parse_record, prompt_of_record, read_records, record_media
 
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}
 HUMAN, GPT, OTHER = (
@@ -84,14 +84,18 @@ def test_gnomons_own_layout_is_none_of_them(tmp_path: Path, row: dict[str, Any])
 
 
 @pytest.mark.parametrize(("name", "row"), SAMPLES)
-def test_rows_with_images_are_refused_by_name(
+def test_an_image_beside_the_columns_of_a_layout_stands_before_the_first_users_text(
     file_of: Callable[..., Path], name: str, row: dict[str, Any]
 ) -> None:
-    inspection = inspect(file_of(row, {**row, "images": ["photo.png"]}))
+    inspection = inspect(file_of({**row, "images": ["photo.png"]}))
     assert inspection.records
-    assert [(one.where, one.reason.partition(",")[0]) for one in inspection.refused] == [
-        ("line 2", "the row has images")
-    ]
+    for record in inspection.records:
+        assert [one.source for one in record_media(record)] == ["photo.png"]
+        prompt = prompt_of_record(record)
+        assert prompt is not None
+        asked = next(turn for turn in prompt.messages if turn.role == "user")
+        assert [(one.source, one.position) for one in asked.media] == [("photo.png", 0)]
+    assert "images" not in inspection.unread
 
 
 @pytest.mark.parametrize(("name", "row"), SAMPLES)

@@ -9,6 +9,7 @@ from gnomon.core.types import (
     Completion,
     Demonstration,
     Label,
+    MediaPart,
     Message,
     Preference,
     Prompt,
@@ -61,12 +62,19 @@ def parts_of(record: Demonstration | Label | Preference | Prompt | Ranking | Rat
 
 
 def completions_of(record: Any) -> tuple[Completion, ...]:
-    """Return the completions of a record; none for prompts and rated texts."""
+    """Return the completions of a record, best first if known; none for prompts and rated texts."""
     if isinstance(record, Preference):
         return record.chosen, record.rejected
     if isinstance(record, Ranking):
         return record.completions
     return () if isinstance(record, Prompt | RatedText) else (record.completion,)
+
+
+def record_media(record: Any) -> tuple[MediaPart, ...]:
+    """Return the images, sounds and videos of a record: of its prompt, then of its completions."""
+    prompt = record if isinstance(record, Prompt) else record.prompt
+    turns = [turn for one in completions_of(record) for turn in one.turns or ()]
+    return media_of([*(prompt.messages if prompt else ()), *turns])
 
 
 def _computed_id(completion: Completion) -> str:

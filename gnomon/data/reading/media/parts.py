@@ -45,7 +45,7 @@ def value_key(part: Mapping[str, Any], kind: MediaKind) -> str | None:
     names = (f"{kind}_url", f"input_{kind}", kind, "url", "path", "base64", "value")
     keys = [name for name in names if part.get(name) not in (None, "")]
     if len(keys) > 1:
-        raise DataError(f"a message has an {kind} part with {' and '.join(keys)}; keep one of them")
+        raise DataError(f"a message has a part of the type '{kind}' with {' and '.join(keys)}; keep one of them")
     return keys[0] if keys else None
 
 
