@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from media_rows import about
 from project import Run, write_rows
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Demonstration, Message, Prompt
+from gnomon.data.records import parse_record
 from gnomon.data.splitting.by_prompt import near_duplicate_groups, parse_shares, shared_prompts, split_by_prompt
 
 WORDS = ("river", "mountain", "harbor", "lantern", "violin", "garden", "winter", "copper", "falcon", "meadow")
@@ -131,3 +134,17 @@ def test_the_command_writes_the_parts(tmp_path: Path, gnomon: Run) -> None:
     assert (again.returncode, "train.jsonl exists" in again.stderr) == (2, True)
     wrong = gnomon("data", "split", str(file), "--out", str(tmp_path / "x"), "--stratify", "absent")
     assert (wrong.returncode, "no row has the column 'absent'" in wrong.stderr) == (2, True)
+
+
+def test_prompts_about_other_images_are_other_prompts() -> None:
+    """The words are the same in all of them; the same image stays in one part, alone or not."""
+    records = [parse_record(Demonstration, about(f"{n % 40}.png", completion=str(n))) for n in range(80)]
+    result = split_by_prompt(records, {"train": 0.5, "test": 0.5})
+    assert {name: len(part) for name, part in result.parts.items()} == {"train": 40, "test": 40}
+    assert (result.prompts, result.joined, shared_prompts(result.parts.values())) == (40, 0, 0)
+    alone = [parse_record(Demonstration, about(f"{n}.png", completion="A")) for n in range(9)]
+    image_only = [
+        replace(one, prompt=replace(one.prompt, messages=(replace(one.prompt.messages[0], content=""),)))
+        for one in alone
+    ]
+    assert split_by_prompt(image_only, {"train": 0.5, "test": 0.5}).joined == 0
