@@ -9,7 +9,16 @@ import pytest
 from tiny import config_of, prompts_of, render_completion
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Completion, Demonstration, Label, Message, Preference, Ranking
+from gnomon.core.types import (
+    Completion,
+    Demonstration,
+    Label,
+    Message,
+    Preference,
+    Prompt,
+    Ranking,
+    RejectedRow,
+)
 from gnomon.data.batching import totals_of
 from gnomon.data.encoding import (
     ENCODE,
@@ -18,6 +27,7 @@ from gnomon.data.encoding import (
     RankedIndices,
     check_lengths,
     context_length,
+    encode_answer,
     encode_completions,
     encode_demonstrations,
     encode_labels,
@@ -25,6 +35,9 @@ from gnomon.data.encoding import (
     encode_rankings,
     token_limit,
 )
+from gnomon.data.reading.media.columns import MEDIA_COLUMNS
+from gnomon.data.records import parse_record
+from gnomon.data.templates.chat_template import render_text
 from gnomon.data.templates.rendering import render_prompt
 
 A, B = prompts_of("first", "second")
@@ -185,3 +198,52 @@ def test_prompts_that_leave_no_room_are_refused_before_sampling(chat_tokenizer: 
         check_lengths(prompts[1:], chat_tokenizer, room + 1, config)
     with pytest.raises(DataError, match=r"prompt 'p0' \(and 1 more\) has"):
         check_lengths(prompts, chat_tokenizer, 250, config)
+
+
+DRAWN = {"prompt": "Q", "images": ["a.png"]}
+PICTURE = [{"role": "assistant", "content": [{"type": "image", "image": "b.png"}]}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "counted"),
+    [
+        (Demonstration, {**DRAWN, "completion": "x"}, "1 image"),
+        (Demonstration, {"prompt": "Q", "completion": PICTURE}, "1 image"),
+        (Preference, {**DRAWN, "audio": "c.wav", "chosen": "x", "rejected": "y"}, "1 image and 1 sound"),
+        (Preference, {"prompt": "Q", "chosen": PICTURE, "rejected": "y"}, "1 image"),
+        (Label, {"prompt": "Q", "videos": ["a", "b"], "completion": "x", "label": True}, "2 videos"),
+        (Ranking, {**DRAWN, "completions": ["x", "y", "z"]}, "1 image"),
+    ],
+)
+def test_records_with_media_are_rejected_and_counted(
+    chat_tokenizer: Any, kind: type, row: dict[str, Any], counted: str
+) -> None:
+    """Never encoded without their image; the others are, and the numbers add up."""
+    plain = {key: "x" if value is PICTURE else value for key, value in row.items()}
+    plain = {key: value for key, value in plain.items() if key not in MEDIA_COLUMNS}
+    records = [parse_record(kind, one) for one in (plain, row, {**plain, "prompt": "R"})]
+    examples, rejected = ENCODE[kind](records, chat_tokenizer, 100)
+    assert (len(examples), len(rejected)) == (2, 1)
+    assert rejected[0].reason == f"it has {counted}, which no model here reads; remove the row"
+    everything = [one for example in examples for one in (example.prompt, *example.completions)]
+    assert not any("png" in chat_tokenizer.decode(ids) for ids in everything)
+
+
+def test_no_way_to_a_models_tokens_passes_an_image(chat_tokenizer: Any) -> None:
+    """Completions to score, one answer, a prompt, its length, and a template's text."""
+    drawn: Prompt = parse_record(Prompt, DRAWN)
+    (scored,) = encode_completions([drawn], [text("x")], chat_tokenizer)
+    assert isinstance(scored, RejectedRow)
+    assert scored.reason == "it has 1 image, which no model here reads; remove the row"
+    (sampled,) = encode_completions([drawn], [text("x", (5,))], chat_tokenizer, sampled_by=chat_tokenizer)
+    assert isinstance(sampled, RejectedRow)
+    picture = parse_record(Demonstration, {"prompt": "Q", "completion": PICTURE})
+    for encode in (
+        lambda: render_prompt(chat_tokenizer, drawn),
+        lambda: encode_answer(chat_tokenizer, drawn, text("x"), "row 1"),
+        lambda: encode_answer(chat_tokenizer, picture.prompt, picture.completion, "row 1"),
+        lambda: check_lengths([drawn], chat_tokenizer, 1, config_of("llama", 61, 1)),
+        lambda: render_text(chat_tokenizer, drawn.messages, "row 1", answer=True),
+    ):
+        with pytest.raises(DataError, match="it has 1 image, which no model here reads; remove the row"):
+            encode()
