@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from gnomon.core.errors import DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.reading.conversations import completion_of, prompt_of
+from gnomon.data.reading.media.columns import with_media
 from gnomon.data.reading.row_fields import listed, required
 from gnomon.evaluation import judgebench, rm_bench
 from gnomon.evaluation.rewardbench import (
@@ -199,6 +200,7 @@ def answer_lists(row: Mapping[str, Any]) -> AnswerLists:
     Raises:
         DataError: the prompt or a list is missing or damaged; the message has no position.
     """
+    row = with_media(row)
     prompt = prompt_of(required(row, "prompt"))
     right, wrong = (_answers(row, key, prompt) for key in ("chosen", "rejected"))
     return prompt, right, wrong

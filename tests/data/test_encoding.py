@@ -221,7 +221,7 @@ def test_records_with_media_are_rejected_and_counted(
     """Never encoded without their image; the others are, and the numbers add up."""
     plain = {key: "x" if value is PICTURE else value for key, value in row.items()}
     plain = {key: value for key, value in plain.items() if key not in MEDIA_COLUMNS}
-    records = [parse_record(kind, one) for one in (plain, row, {**plain, "prompt": "R"})]
+    records: list[Any] = [parse_record(kind, one) for one in (plain, row, {**plain, "prompt": "R"})]
     examples, rejected = ENCODE[kind](records, chat_tokenizer, 100)
     assert (len(examples), len(rejected)) == (2, 1)
     assert rejected[0].reason == f"it has {counted}, which no model here reads; remove the row"

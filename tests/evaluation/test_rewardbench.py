@@ -9,6 +9,7 @@ import pytest
 from published import FIGURES
 
 from gnomon.core.errors import DataError
+from gnomon.evaluation.benchmarks import answer_lists
 from gnomon.evaluation.rewardbench import (
     SECTIONS,
     SUBSETS_2,
@@ -124,3 +125,11 @@ def test_version_2_needs_all_its_subsets() -> None:
     assert overall_2({"Math": 0.5}) is None
     with pytest.raises(DataError, match="no subset 'Code'"):
         overall_2({"Code": 0.5})
+
+
+def test_images_of_a_row_are_part_of_its_prompt() -> None:
+    prompt, right, wrong = answer_lists(
+        {"prompt": "Q", "chosen": ["A"], "rejected": ["B", "C"], "image": "a.png"}
+    )
+    assert [one.source for one in prompt.messages[0].media] == ["a.png"]
+    assert ([one.text for one in right], [one.text for one in wrong]) == (["A"], ["B", "C"])
