@@ -20,6 +20,7 @@ from gnomon.core.storage.files import read_json, write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
 from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.reported_rows import readable_prompts
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.results import ModelRow, Predictor, RewardModelEvaluation
 from gnomon.models.external import open_policy
@@ -27,7 +28,6 @@ from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_reward import TextReward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common.independence import judges_of
-from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
 from gnomon.stages.common.reward_factory import make_reward
 from gnomon.stages.common.trained_prompts import report_trained_prompts, trained_prompts

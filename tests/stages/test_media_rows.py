@@ -17,6 +17,7 @@ from gnomon.core.progress import StopSignal
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt
 from gnomon.data.records import parse_record, read_records
+from gnomon.data.reported_rows import readable_prompts
 from gnomon.models.engine.device import find_compute
 from gnomon.pipeline.preflight import check_inputs
 from gnomon.pipeline.recipe import build_recipe, load_recipe
@@ -25,7 +26,6 @@ from gnomon.rollouts.openai_client import _chat_message
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common import encoded_data
-from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.feedback import FeedbackStage, rated_texts
 from gnomon.stages.workspace import Workspace
 from gnomon.training.online.offline_completions import store_completions

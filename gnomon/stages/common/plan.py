@@ -8,6 +8,7 @@ from pathlib import Path
 from gnomon.core.types import Prompt
 from gnomon.data.batching import pack_by_tokens
 from gnomon.data.example_columns import columns_of
+from gnomon.data.reported_rows import readable_prompts
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN
@@ -15,7 +16,6 @@ from gnomon.rewards.ensemble import models_of
 from gnomon.rewards.reward import Reward
 from gnomon.stages.common.encoded_data import encode_data
 from gnomon.stages.common.load import load_auxiliary_models
-from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.reward_factory import parts_of
 from gnomon.stages.contract import PARTS, Stage, StagePlan
 from gnomon.stages.references import CRITIC

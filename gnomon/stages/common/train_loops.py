@@ -15,11 +15,11 @@ from gnomon.core.types import Demonstration, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
+from gnomon.data.reported_rows import readable_prompts
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.stages.common.encoded_data import EncodedData, encode_data, report_control_tokens, report_rejected
 from gnomon.stages.common.load import load_auxiliary_models
-from gnomon.stages.common.readable_prompts import readable_prompts
 from gnomon.stages.common.results import Failure, LoopResult
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
