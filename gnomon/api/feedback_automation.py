@@ -203,21 +203,29 @@ def feedback_reorder(
 def score_with(names: Sequence[str]) -> ScoreFunction:
     """A function that scores a prompt's completions with reward models: `[models, completions]`.
 
+    Each member of an ensemble counts as a model.
+
     Raises:
         RunError: a model fails on a completion.
     """
     from gnomon.api.score import reward_named
+    from gnomon.rewards.ensemble import EnsembleReward
 
     rewards = [reward_named(name) for name in names]
 
     def score(prompt: Prompt, completions: Sequence[Completion]) -> list[list[float]]:
-        rows = []
+        rows: list[list[float]] = []
         for reward in rewards:
-            scores = reward.score([prompt] * len(completions), completions)
-            if not bool(scores.values.isfinite().all()):
-                reason = scores.failures[0][1] if scores.failures else "a score is not a finite number"
+            prompts = [prompt] * len(completions)
+            if isinstance(reward, EnsembleReward):
+                members, failures = reward.member_scores(prompts, completions)
+            else:
+                scores = reward.score(prompts, completions)
+                members, failures = scores.values[None], list(scores.failures)
+            if not bool(members.isfinite().all()):
+                reason = failures[0][1] if failures else "a score is not a finite number"
                 raise RunError(f"the judge '{reward.name}' failed on prompt '{prompt.id}': {reason}.")
-            rows.append([float(value) for value in scores.values])
+            rows += members.tolist()
         return rows
 
     return score

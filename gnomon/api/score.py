@@ -23,7 +23,7 @@ from gnomon.data.reported_rows import first_row, read_reported
 from gnomon.evaluation.rewardbench_lines import is_version_2, lines_of, read_version_2
 from gnomon.models.settings import Precision
 from gnomon.rewards.python_reward import RewardFunction
-from gnomon.rewards.reward import Reward, numbers_of, watched_scores
+from gnomon.rewards.reward import PlainReward, Reward, Scores, numbers_of, watched_scores
 from gnomon.stages.common.reward_factory import named_reward
 from gnomon.stats.intervals import wilson_interval
 
@@ -84,18 +84,75 @@ def reward_named(
 
 
 def _score_completions(reward: Reward, records: Sequence[Demonstration | Label]) -> list[Row]:
-    scores = scores_of(reward, [r.prompt for r in records], [r.completion for r in records])
-    return [{**_plain(record), "score": score} for record, score in zip(records, scores, strict=True)]
+    watched = WithUncertainty(reward)
+    scores = scores_of(watched.source, [r.prompt for r in records], [r.completion for r in records])
+    return [
+        {**_plain(record), "score": score, **watched.keys(row)}
+        for row, (record, score) in enumerate(zip(records, scores, strict=True))
+    ]
 
 
 def _score_preferences(reward: Reward, records: Sequence[Preference]) -> list[Row]:
     prompts = [r.prompt for r in records]
     both = [*(r.chosen for r in records), *(r.rejected for r in records)]
-    scores = scores_of(reward, [*prompts, *prompts], both)
+    watched, count = WithUncertainty(reward), len(records)
+    scores = scores_of(watched.source, [*prompts, *prompts], both)
     return [
-        {**_plain(record), "chosen_score": chosen, "rejected_score": rejected}
-        for record, chosen, rejected in zip(records, scores[: len(records)], scores[len(records) :], strict=True)
+        {
+            **_plain(record),
+            "chosen_score": scores[row],
+            "rejected_score": scores[count + row],
+            **watched.keys(row, "chosen_"),
+            **watched.keys(count + row, "rejected_"),
+            **calibrated_probability(reward, scores[row], scores[count + row]),
+        }
+        for row, record in enumerate(records)
     ]
+
+
+class WithUncertainty:
+    """A reward that also notes the uncertainty of each row, if it is an ensemble.
+
+    Attributes:
+        reward: the reward.
+        source: what is to score: this object, or a reward that needs no torch and has no uncertainty itself.
+        name: its name.
+        uncertainties: of the rows that were scored; empty for any other reward.
+    """
+
+    def __init__(self, reward: Reward):
+        self.reward = reward
+        self.name = reward.name
+        self.parts = [(None, reward)]  # whose progress is shown
+        self.uncertainties: list[float] = []
+        self.source: Reward = reward if isinstance(reward, PlainReward) else self
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """The reward's scores."""
+        scores = self.reward.score(prompts, completions)
+        self.uncertainties = next((one.tolist() for one in scores.uncertainties.values()), [])
+        return scores
+
+    def keys(self, row: int, prefix: str = "") -> Row:
+        """The key `uncertainty` of a row, `None` without a score; nothing for a reward that is no ensemble."""
+        if not self.uncertainties:
+            return {}
+        value = self.uncertainties[row]
+        return {f"{prefix}uncertainty": round(value, 6) if math.isfinite(value) else None}
+
+
+def calibrated_probability(reward: Reward, chosen: float | None, rejected: float | None) -> Row:
+    """The key `predicted_probability` that people prefer the first, if the reward model is calibrated.
+
+    Args:
+        reward: of the scores.
+        chosen: score of the first; `None` without one.
+        rejected: score of the second.
+    """
+    own = getattr(reward, "calibration", None) or getattr(getattr(reward, "model", None), "calibration", None)
+    if own is None or chosen is None or rejected is None:
+        return {}
+    return {"predicted_probability": round(float(own.probability(chosen - rejected)), 6)}
 
 
 def _score_lists(reward: Reward, path: Path) -> list[Row]:

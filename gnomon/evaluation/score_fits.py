@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.lazy import special, torch
+from gnomon.core.progress import console
 from gnomon.core.storage.result_model import Number, ResultModel, Words
 from gnomon.evaluation.results import CalibrationResult
 from gnomon.evaluation.reward_models import calibration
@@ -21,6 +22,9 @@ from gnomon.stats.calibration import Calibration, CalibrationMethod, fit_calibra
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from gnomon.models.reward_ensemble import RewardPanel
+    from gnomon.models.roles import RewardModel
 
 BINS = 10
 GATE_STEPS = 100  # of L-BFGS
@@ -165,3 +169,37 @@ def calibrate_pairs(
         before=calibration(special.expit(margins), observed, BINS),
         after=calibration(own.probability(margins), observed, BINS) if own else None,
     )
+
+
+def fit_on_pairs(model: RewardModel | RewardPanel, pairs: MemberPairs, method: Any) -> CalibrationReport:
+    """Fit an ensemble's rule and the calibration on half of the prompts, and measure both on the others.
+
+    Args:
+        model: which keeps the rule and the calibration.
+        pairs: scored by its members.
+        method: of the calibration.
+
+    Raises:
+        DataError: there are too few pairs, or all have the same outcome.
+    """
+    fitted, unseen = pairs.complete().halves()
+    from gnomon.models.reward_ensemble import RewardEnsemble, RewardPanel
+
+    if isinstance(model, RewardEnsemble | RewardPanel):
+        rule = fit_combination(model.record.combine, fitted)
+        model.record = model.record.model_copy(update={"combine": rule})
+    calibration, report = calibrate_pairs(method, fitted, unseen, combiner(model))
+    model.calibrate(calibration)
+    for label, errors in (("before", report.before), ("after", report.after)):
+        if errors is not None and errors.ece is not None:
+            console.print(f"  calibration error {label}: {errors.ece:.3f} on {report.pairs:.0f} unseen pairs")
+    return report
+
+
+def combiner(model: RewardModel | RewardPanel) -> Any:
+    """The function by which a model's member scores become one, `[E, N] -> [N]`."""
+    from gnomon.models.reward_ensemble import RewardPanel, combine_scores
+
+    if isinstance(model, RewardPanel):
+        return lambda scores: combine_scores(scores, model.record.combine)
+    return model.combined

@@ -29,7 +29,8 @@ from gnomon.models.library_patches import set_score_head, use_config
 from gnomon.models.roles import RewardModel, RewardOutputs
 from gnomon.models.scalar_head import ScalarHead, pooled_states, read_score
 from gnomon.models.score_parts.files import drop_parts
-from gnomon.models.settings import Combination, EnsembleKind, HeadSettings, Trainable
+from gnomon.models.score_parts.settings import Deviation
+from gnomon.models.settings import Combination, DropoutPasses, EnsembleKind, HeadSettings, Trainable
 from gnomon.stats.calibration import Calibration, calibration_of
 
 ENSEMBLE_KEY = "reward_ensemble"  # of config.json
@@ -48,7 +49,8 @@ class EnsembleRecord(Settings):
     Attributes:
         kind: `heads`, `adapters` or `models`.
         names: of the members, in order.
-        offsets: raw score of each member that counts as 0; empty for separate models, which have their own.
+        offsets: raw score of each member that counts as 0; empty where separate models keep their own.
+        scales: divisor of each separate model's scores; empty where they keep their own.
         combine: rule by which the members' scores become one.
         head: shape of the heads.
         trainable: shape of the adapters.
@@ -58,6 +60,7 @@ class EnsembleRecord(Settings):
     kind: EnsembleKind
     names: list[str]
     offsets: list[float] = Field(default_factory=list)
+    scales: list[Deviation] = Field(default_factory=list)
     combine: Combination = Combination()
     head: HeadSettings = HeadSettings()
     trainable: Trainable | None = None
@@ -219,6 +222,47 @@ def _without_adapters(trunk: nn.Module) -> dict[str, Tensor]:
     }
 
 
+class DropoutEnsemble(RewardModel):
+    """One reward model whose head reads its states through T fixed masks (Gal and Ghahramani 2016), as T members.
+
+    A mask is the same for all completions, so that a pass is one thinned model and its scores compare. The trunk
+    is read once: dropout of adapters, which saved models have merged, would need a pass for each.
+
+    Attributes:
+        record: names and rule.
+        masks: `[T, d]`, 0 or 1/(1 − rate).
+    """
+
+    def __init__(self, model: RewardModel, passes: DropoutPasses, seed: int, combine: Combination):
+        self.__dict__.update(model.__dict__)
+        generator = torch.Generator().manual_seed(seed)
+        width = self.network.config.get_text_config().hidden_size
+        kept = torch.rand(passes.passes, width, generator=generator) >= passes.rate
+        self.masks = (kept / (1 - passes.rate)).to(self.device)
+        names = [f"pass {number}" for number in range(passes.passes)]
+        self.record = EnsembleRecord(kind="heads", names=names, combine=combine)
+
+    @property
+    def member_count(self) -> int:
+        """T, number of passes."""
+        return len(self.masks)
+
+    def member_scores(self, tokens: TokenGroups) -> Tensor:
+        """Compute each pass's score of each completion, `[T, N]`, from one pass of the trunk."""
+        states = self._states(tokens, "end").float()
+        head = self.network.score
+        rows = [read_score(head, pooled_states(head, states * mask, tokens.lengths)) for mask in self.masks]
+        return torch.stack(rows) - self.offset
+
+    def combined(self, members: Tensor) -> Tensor:
+        """Combine the passes' scores by the rule, `[T, N] -> [N]`."""
+        return combine_scores(members, self.record.combine)
+
+    def scores(self, tokens: TokenGroups) -> Tensor:
+        """Compute the combined score of each completion, `[N]`."""
+        return self.combined(self.member_scores(tokens))
+
+
 @dataclass
 class RewardPanel:
     """Separate reward models, each with its own tokenizer, whose scores are combined.
@@ -245,7 +289,7 @@ class RewardPanel:
 
     def parameter_counts(self) -> dict[str, int]:
         """Count the weights of all members, and those that learn."""
-        counts = [member.parameter_counts() for member in self.members]
+        counts = [RewardModel.parameter_counts(member) for member in self.members]  # an encoder has a network too
         return {key: sum(count[key] for count in counts) for key in ("total", "trainable")}
 
 

@@ -159,6 +159,18 @@ def _combination_of_text(value: Any) -> Any:
     return {"rule": "mean_minus_std", "coef": penalized[1]} if penalized else {"rule": value}
 
 
+class DropoutPasses(Settings):
+    """Monte Carlo dropout of a single reward model (Gal and Ghahramani 2016).
+
+    Attributes:
+        passes: number of masks; each is a member of the ensemble.
+        rate: share of a state's components that the head does not read.
+    """
+
+    passes: Annotated[int, Range("one pass has no other to differ from", ge=2, le=1000)] = 20
+    rate: Annotated[float, Range("at 0 all passes are the same, and at 1 nothing is read", gt=0, lt=1)] = 0.1
+
+
 Combine = Annotated[Combination, BeforeValidator(_combination_of_text)]
 EnsembleKind = Literal["heads", "adapters", "models"]
 

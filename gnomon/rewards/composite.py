@@ -15,9 +15,10 @@ from gnomon.core.errors import ConfigError, RunError
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Finite, Range
 from gnomon.core.types import Completion, Prompt
-from gnomon.models.settings import Combine
+from gnomon.models.settings import Combine, DropoutPasses
 from gnomon.rewards import rules
 from gnomon.rewards.arguments import names_special_token, raw_text
+from gnomon.rewards.python_reward import is_function
 from gnomon.rewards.registry import REWARDS
 from gnomon.rewards.reward import Numbers, PlainReward, Reward, Scores
 
@@ -47,6 +48,7 @@ class RewardPart(Settings):
             against the completion with its special tokens.
         timeout: seconds that a call of a function may take; by default 60 for a function of one completion, 600
             for a function of a batch.
+        dropout: score with a single reward model many times, with parts of its states dropped, as an ensemble.
         combine: how an ensemble's members are combined, such as `mean - 1.0 * std`; by default as it was saved.
     """
 
@@ -62,6 +64,7 @@ class RewardPart(Settings):
     pattern: str | None = None
     timeout: Annotated[float, Range("a call takes some time", gt=0, le=1e7)] | None = None
     combine: Combine | None = None
+    dropout: DropoutPasses | None = None
 
     @field_validator("pattern")
     @classmethod
@@ -81,8 +84,10 @@ class RewardPart(Settings):
         of = self.of or ""
         if self.timeout is not None and not of.startswith("python:") and not REWARDS.is_outside(of):
             raise ValueError("timeout is for functions (path/to/file.py:function); remove it")
-        if self.combine is not None and (self.of is None or of in REWARDS.names() or of.startswith("python:")):
-            raise ValueError("combine is for ensembles of reward models; remove it")
+        if self.of is None or of in REWARDS.names() or is_function(of):
+            for key in ("combine", "dropout"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is for reward models; remove it")
         return self
 
     @property

@@ -108,10 +108,10 @@ def reward_of_model(
     Raises:
         ConfigError: a rule is given, and the model is a single one.
     """
-    from gnomon.models.reward_ensemble import RewardEnsemble, RewardPanel
+    from gnomon.models.reward_ensemble import DropoutEnsemble, RewardEnsemble, RewardPanel
     from gnomon.models.roles import RewardModel
 
-    if isinstance(model, RewardEnsemble | RewardPanel):
+    if isinstance(model, RewardEnsemble | RewardPanel | DropoutEnsemble):
         models: Sequence[Any] = model.members if isinstance(model, RewardPanel) else [model]
         sources = [
             LearnedReward(one, name, sampled_by=sampled_by)
@@ -120,7 +120,9 @@ def reward_of_model(
             for one in models
         ]
         rule = combination or model.record.combine
-        return EnsembleReward(name, sources, model.record.names, rule, model.calibration)
+        record = model.record
+        own = (record.offsets, record.scales) if isinstance(model, RewardPanel) else ((), ())
+        return EnsembleReward(name, sources, record.names, rule, model.calibration, own)
     if combination is not None:
         raise ConfigError(
             f"reward '{name}' is a single model, and combine is for ensembles; remove combine, or name an "

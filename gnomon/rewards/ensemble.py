@@ -33,6 +33,7 @@ class EnsembleReward:
         members: names of the members, in the order of their scores.
         combination: rule by which the members' scores become one.
         calibration: map from differences of combined scores to probabilities.
+        zeros_and_scales: what is subtracted from each member's scores, and what then divides them; or empty.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class EnsembleReward:
         members: Sequence[str],
         combination: Combination,
         calibration: Calibration | None = None,
+        zeros_and_scales: tuple[Sequence[float], Sequence[float]] = ((), ()),
     ):
         if problem := combination.misfit(len(members)):
             raise ConfigError(f"reward '{name}': combine has {problem}.")
@@ -50,6 +52,7 @@ class EnsembleReward:
         self.members = list(members)
         self.combination = combination
         self.calibration = calibration
+        self.zeros_and_scales = zeros_and_scales
         self._report: Report = no_report
 
     @property
@@ -94,6 +97,9 @@ class EnsembleReward:
             for member, row in (~own.isfinite()).nonzero().tolist():
                 reasons.setdefault(row, f"member '{own_names[member]}': its score is not a finite number")
         members = torch.cat(scores)
+        zeros, scales = (torch.tensor(list(values)) for values in self.zeros_and_scales)
+        members = members - zeros[:, None] if len(zeros) else members
+        members = members / scales[:, None] if len(scales) else members
         members[:, list(reasons)] = torch.nan
         return members, sorted(reasons.items())
 

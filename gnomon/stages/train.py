@@ -80,7 +80,7 @@ class TrainStage(TrainSettings, Stage):
 
         from gnomon.stages.common.load import load_trained
         from gnomon.stages.common.model_cards import make_card
-        from gnomon.stages.common.reward_training import train_reward_model
+        from gnomon.stages.common.reward_models.training import train_reward_model
         from gnomon.stages.common.train_loops import train_offline, train_online
         from gnomon.stages.common.trained import finish, peak_device_memory, peak_memory_gb
 

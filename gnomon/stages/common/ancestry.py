@@ -126,7 +126,8 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
     for part in [content, *(p for p in content.get("phases") or [] if isinstance(p, dict))]:
         for data in _data_of(part, run, code):
             known.data.add(data)
-            learned = known.judgements if _algorithm_of(part, code)[1] == "reward" else known.policy_data
+            judges = "reward_models" in part or _algorithm_of(part, code)[1] == "reward"
+            learned = known.judgements if judges else known.policy_data
             learned.add(data)
         known.policy_data |= set(_prompts_of(part if "prompts" in part else content, run))
         for reward in _rewards_of(part):
@@ -136,6 +137,8 @@ def _climb(name: str, run: Path, known: Ancestry) -> None:
         for key in ("model", "critic"):
             if isinstance(part.get(key), str):
                 _climb(part[key], run, known)
+        for member in part.get("reward_models") or []:
+            _climb(str(member), run, known)
 
 
 def _add_inputs(inputs: Mapping[str, Any], run: Path, known: Ancestry) -> None:
@@ -175,7 +178,7 @@ def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Iterator[TrainingData]:
-    kind = _algorithm_of(part, code)[0]
+    kind = RECORDS["Preference"] if "reward_models" in part else _algorithm_of(part, code)[0]
     data = part.get("data")
     sources = [(name, kind) for name in ([data] if isinstance(data, str) else data or [])]
     beside = [part[key] for key in ("sft_mix", "stored") if isinstance(part.get(key), dict)]

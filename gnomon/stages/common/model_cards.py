@@ -34,7 +34,7 @@ def make_card(stage: Stage, work: Workspace) -> ModelCard:
     used = list(dict.fromkeys(source for one in behind for source in one.inputs().sources))
     return ModelCard(
         name=stage.name,
-        **_start(trainings[0].model, work),
+        **_start(trainings[0].model if trainings else stage.inputs().model_names[0], work),
         algorithms=tuple(_portable(training.algorithm, work) for training in trainings),
         description="\n\n".join(dict.fromkeys(map(_description, trainings))),
         recipe=_recipe(behind, work),

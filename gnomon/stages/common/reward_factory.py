@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnomon.models.settings import Combination
+from gnomon.core.errors import ConfigError
+from gnomon.models.settings import Combination, DropoutPasses
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.encoder_reward import model_reward
 from gnomon.rewards.ensemble import models_of
@@ -36,7 +37,7 @@ def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampl
                 p,
                 RuleReward(p, sampled_by)
                 if p.of is None
-                else make_reward(p.of, work, sampled_by, p.timeout, p.combine),
+                else make_reward(p.of, work, sampled_by, p.timeout, p.combine, p.dropout),
             )
             for p in reward
         ]
@@ -63,6 +64,7 @@ def make_reward(
     sampled_by: Any,
     timeout: float | None = None,
     combine: Combination | None = None,
+    dropout: DropoutPasses | None = None,
 ) -> Reward:
     """Make a reward of a recipe: a model by stage or path, `path/to/file.py:function`, or `vader`.
 
@@ -72,7 +74,10 @@ def make_reward(
         sampled_by: the tokenizer of completions' token ids.
         timeout: time limit of a function call in seconds; `None` for the default.
         combine: rule by which an ensemble's members are combined; `None` for its own.
+        dropout: makes an ensemble of a single model.
     """
+    if dropout is not None:
+        return _with_dropout(spec, work, sampled_by, combine, dropout)
     return named_reward(
         spec,
         work.functions,
@@ -80,6 +85,21 @@ def make_reward(
         sampled_by,
         timeout,
         combine,
+    )
+
+
+def _with_dropout(
+    spec: str, work: Workspace, sampled_by: Any, combine: Combination | None, dropout: DropoutPasses
+) -> Reward:
+    """Make an ensemble of the passes of one reward model with dropout."""
+    from gnomon.models.reward_ensemble import DropoutEnsemble, RewardEnsemble
+    from gnomon.models.roles import RewardModel
+
+    model = _open(work, spec)
+    if not isinstance(model, RewardModel) or isinstance(model, RewardEnsemble) or model.parts is not None:
+        raise ConfigError(f"reward '{spec}': dropout is for a single decoder with one head; remove it.")
+    return model_reward(
+        DropoutEnsemble(model, dropout, work.recipe.seed, combine or Combination()), spec, sampled_by
     )
 
 

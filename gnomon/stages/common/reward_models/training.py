@@ -19,14 +19,13 @@ from gnomon.core.storage.files import read_json, read_jsonl, write_json, write_j
 from gnomon.data.batching import epoch_order, pack_by_tokens, token_groups
 from gnomon.data.encoding import Example
 from gnomon.data.example_columns import columns_of
-from gnomon.evaluation.score_fits import CalibrationReport, MemberPairs, calibrate_pairs, fit_combination
+from gnomon.evaluation.score_fits import CalibrationReport, MemberPairs, fit_on_pairs
 from gnomon.models.library_patches import set_score_head
 from gnomon.models.reward_ensemble import (
     EnsembleRecord,
     RewardEnsemble,
     RewardPanel,
     adapter_ensemble,
-    combine_scores,
     head_ensemble,
     reset_member,
 )
@@ -307,33 +306,3 @@ def score_pairs(model: RewardModel | RewardPanel, examples: Sequence[Example], s
     if not prompts:
         raise DataError("no held-out prompt has a pair to calibrate on; hold out more, or leave calibration out.")
     return MemberPairs(torch.stack(first, 1), torch.stack(second, 1), torch.tensor(probability), prompts)
-
-
-def fit_on_pairs(model: RewardModel | RewardPanel, pairs: MemberPairs, method: Any) -> CalibrationReport:
-    """Fit an ensemble's rule and the calibration on half of the prompts, and measure both on the others.
-
-    Args:
-        model: which keeps the rule and the calibration.
-        pairs: scored by its members.
-        method: of the calibration.
-
-    Raises:
-        DataError: there are too few pairs, or all have the same outcome.
-    """
-    fitted, unseen = pairs.complete().halves()
-    if isinstance(model, RewardEnsemble | RewardPanel):
-        rule = fit_combination(model.record.combine, fitted)
-        model.record = model.record.model_copy(update={"combine": rule})
-    calibration, report = calibrate_pairs(method, fitted, unseen, combiner(model))
-    model.calibrate(calibration)
-    for label, errors in (("before", report.before), ("after", report.after)):
-        if errors is not None and errors.ece is not None:
-            console.print(f"  calibration error {label}: {errors.ece:.3f} on {report.pairs:.0f} unseen pairs")
-    return report
-
-
-def combiner(model: RewardModel | RewardPanel) -> Any:
-    """The function by which a model's member scores become one, `[E, N] -> [N]`."""
-    if isinstance(model, RewardPanel):
-        return lambda scores: combine_scores(scores, model.record.combine)
-    return model.combined

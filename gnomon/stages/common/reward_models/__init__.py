@@ -1,0 +1,1 @@
+"""Training, combination and calibration of reward models in stages."""
