@@ -95,8 +95,8 @@ def average_of(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _check_shapes(first: RewardModel, other: RewardModel, first_name: str, name: str) -> None:
-    own, theirs = ({key: tuple(t.shape) for key, t in m.network.state_dict().items()} for m in (first, other))
-    wrong = sorted(key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key))
+    own, others = ({key: tuple(t.shape) for key, t in m.network.state_dict().items()} for m in (first, other))
+    wrong = sorted(key for key in own.keys() | others.keys() if own.get(key) != others.get(key))
     scored = (first.whole_conversation, getattr(first.network.score, "settings", None))
     if wrong or scored != (other.whole_conversation, getattr(other.network.score, "settings", None)):
         at = f" of {wrong[0]}" if wrong else ", or of its head"
