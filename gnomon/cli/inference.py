@@ -25,7 +25,7 @@ class PrecisionName(StrEnum):
 
 
 def score(
-    model: Annotated[str, typer.Argument(help="A reward model, vader, or path/to/file.py:function.")],
+    model: Annotated[str, typer.Argument(help="A reward model, vader, path/to/file.py:function, or a server.")],
     file: Annotated[Path, typer.Argument(help="Rows with a prompt and completion, or chosen and rejected.")],
     out: Annotated[
         Path | None, typer.Option(help="The file of scored rows.", show_default="standard output")

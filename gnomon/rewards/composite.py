@@ -20,6 +20,7 @@ from gnomon.rewards import rules
 from gnomon.rewards.arguments import names_special_token, raw_text
 from gnomon.rewards.python_reward import is_function
 from gnomon.rewards.registry import REWARDS
+from gnomon.rewards.remote_reward import is_remote
 from gnomon.rewards.reward import Numbers, PlainReward, Reward, Scores
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class RewardPart(Settings):
     """One part of a reward.
 
     Attributes:
-        of: a reward model, `path/to/file.py:function` or `vader`.
+        of: a reward model, `path/to/file.py:function`, `vader` or the address of a reward server.
         rule: or a rule: `length` (less for more than `limit` characters), `repetition` (less for repeated
             `n`-grams), `diversity` (more for `n`-grams that other completions of the prompt lack), `format` (1
             if `pattern` matches the whole text), `exact` (1 if the text, or the part that `pattern`
@@ -46,8 +47,8 @@ class RewardPart(Settings):
         n: characters of an n-gram, for `repetition` and `diversity`.
         pattern: a regular expression. If it names a special token of the policy's tokenizer, it is matched
             against the completion with its special tokens.
-        timeout: seconds that a call of a function may take; by default 60 for a function of one completion, 600
-            for a function of a batch.
+        timeout: seconds that a call of a function, or a request to a server, may take; by default 60 for a
+            function of one completion, 600 for a function of a batch, 180 for a server.
         dropout: score with a single reward model many times, with parts of its states dropped, as an ensemble.
         combine: how an ensemble's members are combined, such as `mean - 1.0 * std`; by default as it was saved.
     """
@@ -82,9 +83,10 @@ class RewardPart(Settings):
         if self.rule == "format" and self.pattern is None:
             raise ValueError("the rule format needs a pattern")
         of = self.of or ""
-        if self.timeout is not None and not of.startswith("python:") and not REWARDS.is_outside(of):
-            raise ValueError("timeout is for functions (path/to/file.py:function); remove it")
-        if self.of is None or of in REWARDS.names() or is_function(of):
+        called = of.startswith("python:") or is_remote(of) or REWARDS.is_outside(of)
+        if self.timeout is not None and not called:
+            raise ValueError("timeout is for functions (path/to/file.py:function) and servers; remove it")
+        if self.of is None or of in REWARDS.names() or is_function(of) or is_remote(of):
             for key in ("combine", "dropout"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for reward models; remove it")

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gnomon.core.errors import BusyError, ConfigError, GnomonError
 from gnomon.rewards.encoder_reward import EncoderReward
+from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.rendered_texts import RenderedTextReward, reads_rendered_texts
 from gnomon.rewards.reward import LearnedReward, Reward, ScoreFunction
 from gnomon.serving.calibration import calibration_mapping, calibration_of_reward
@@ -94,9 +95,7 @@ def is_preference_model(reward: Reward) -> bool:
 
     A named head may predict a rating, whose differences are none.
     """
-    if isinstance(reward, LearnedReward | EncoderReward):
-        return "#" not in reward.name
-    return hasattr(reward, "member_scores")
+    return isinstance(reward, LearnedReward | EncoderReward | EnsembleReward) and "#" not in reward.name
 
 
 def make_scoring_app(reward: Reward, name: str, token: str | None = None) -> FastAPI:

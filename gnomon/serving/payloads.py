@@ -21,7 +21,7 @@ MAX_ROWS = 1024  # rows of a request
 MAX_CHOICES = 64
 MAX_CHARS = 200_000  # of a row's prompt and completion together
 T = TypeVar("T", bound=Settings)
-Turns = str | list[dict[str, Any]]
+Turns = str | list[dict[str, Any]] | dict[str, Any]  # a text, messages, or messages with tools
 Rows = Annotated[list[Turns], Field(min_length=1, max_length=MAX_ROWS)]
 RenderedTexts = Annotated[list[str], Field(min_length=1, max_length=MAX_ROWS)]
 Words = Annotated[str, Field(min_length=1, max_length=MAX_CHARS)]

@@ -152,7 +152,7 @@ def row_scores(scores: Scores) -> list[RowScore]:
     """Return the scores row by row, as plain numbers; what is not finite is `None`."""
     values = list(map(_number, scores.values.tolist()))
     parts = {name: list(map(_number, part.tolist())) for name, part in scores.parts.items()}
-    uncertainties = [list(map(_number, one.tolist())) for one in getattr(scores, "uncertainties", {}).values()]
+    uncertainties = [list(map(_number, one.tolist())) for one in scores.uncertainties.values()]
     return [
         RowScore(
             value,

@@ -12,6 +12,7 @@ from pydantic import Field
 from gnomon.data.reading.sources import is_data_file, is_source
 from gnomon.rewards.python_reward import is_function
 from gnomon.rewards.registry import REWARDS
+from gnomon.rewards.remote_reward import is_remote
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 CRITIC = "critic"  # the folder of a stage's critic; `<stage>/critic` in recipes
@@ -111,5 +112,6 @@ def is_part(source: str, stages: Set[str]) -> bool:
 
 
 def is_not_a_model(name: str) -> bool:
-    """Whether a reward or judge is a function, a class or a judge of texts, not a model."""
-    return name == RIDGE or name.startswith("python:") or is_function(name) or name in REWARDS.names()
+    """Whether a reward or judge is a function, a class, a server or a judge of texts, not a model."""
+    outside = name.startswith("python:") or is_function(name) or is_remote(name)
+    return name == RIDGE or outside or name in REWARDS.names()

@@ -102,7 +102,8 @@ class TrainSettings(Settings):
         data: for offline algorithms: `<stage>/<part>` of a feedback stage, or a JSON-lines file.
         prompts: for online algorithms, likewise.
         reward: for online algorithms: a reward model (an earlier stage, or one of your own),
-            `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed package provides.
+            `path/to/file.py:Name` of a function or class, `vader`, a name that an installed package provides, or
+            the address of a reward server.
         critic: the model that the critic starts from, or `<stage>/critic`, the trained critic of an earlier
             stage; the default is the reward model, or the policy where the reward is not a model.
         critic_trainable_layers: number of upper layers of the critic that are trained; 0 trains its head alone.

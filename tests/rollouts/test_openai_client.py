@@ -20,7 +20,8 @@ from tiny import prompts_of
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError
 from gnomon.core.types import Message, Prompt
 from gnomon.rollouts import openai_client
-from gnomon.rollouts.openai_client import ChatEndpoint, Reply, _seconds
+from gnomon.rollouts.http_endpoint import retry_seconds
+from gnomon.rollouts.openai_client import ChatEndpoint, Reply
 
 KEY = "sk-very-secret"
 
@@ -182,11 +183,11 @@ def test_the_wait_that_a_server_asks_for_is_kept(server: ChatServer) -> None:
 
 
 def test_retry_after_in_its_two_forms() -> None:
-    assert _seconds("1.5") == 1.5
-    assert _seconds("-3") == 0.0
+    assert retry_seconds("1.5") == 1.5
+    assert retry_seconds("-3") == 0.0
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert _seconds(later) == pytest.approx(30, abs=3)
-    assert [_seconds(header) for header in (None, "", "soon", "nan", "inf")] == [None] * 5
+    assert retry_seconds(later) == pytest.approx(30, abs=3)
+    assert [retry_seconds(header) for header in (None, "", "soon", "nan", "inf")] == [None] * 5
 
 
 def test_a_wait_too_long_is_no_wait(server: ChatServer) -> None:

@@ -13,6 +13,7 @@ import torch
 from serving_rewards import ScoringClient, serving_reward
 from tiny import tiny_reward_model
 
+from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.reward import LearnedReward, Scores
 from gnomon.serving.portable.decision_questions import answer_of, choice_probabilities, parse_questions
 
@@ -30,19 +31,16 @@ class Temperature:
     temperature: float = 2.0
 
 
-class Tabled:
-    """A reward model in place of a network: the score is the number in the text."""
-
-    name = "tabled"
+class Tabled(EnsembleReward):
+    """An ensemble in place of networks: the score is the number in the text, the uncertainty a tenth."""
 
     def __init__(self, calibration: Any = None):
+        self.name = "tabled"
         self.calibration = calibration
-
-    def member_scores(self) -> None: ...
 
     def score(self, prompts: Any, completions: Any) -> Scores:
         values = torch.tensor([float(c.text) for c in completions])
-        return Scores(values, {self.name: values})
+        return Scores(values, {self.name: values}, uncertainties={self.name: values / 10})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +89,9 @@ def test_a_decision_states_that_it_is_calibrated(client: ScoringClient) -> None:
     assert decision["probabilities"] == pytest.approx([0.25, 0.75])
     assert decision["scores"] == pytest.approx([0, 2 * math.log(3)])
     assert decision["calibrated"] is True
+    assert decision["uncertainties"] == pytest.approx([0, 0.2 * math.log(3)])
+    (row,) = client.score(["q"], ["3"])
+    assert row == {"score": 3.0, "parts": {"tabled": 3.0}, "uncertainty": pytest.approx(0.3)}
     assert requests.get(client.address + "/v1/models", timeout=60).json()["data"][0]["calibrated"] is True
 
 

@@ -21,7 +21,8 @@ from gnomon.feedback.generation.generators import (
 from gnomon.models.engine.device import find_compute
 from gnomon.models.external import check_external_model, digest_model, model_path, open_policy, require_kind
 from gnomon.models.roles import Policy
-from gnomon.rollouts.openai_client import ChatEndpoint, shown, split_address
+from gnomon.rollouts.http_endpoint import shown, split_address
+from gnomon.rollouts.openai_client import ChatEndpoint
 from gnomon.rollouts.sampler import NativeSampler
 from gnomon.rollouts.sampling_params import Sampling
 

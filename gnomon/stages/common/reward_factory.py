@@ -12,6 +12,7 @@ from gnomon.rewards.encoder_reward import model_reward
 from gnomon.rewards.ensemble import models_of
 from gnomon.rewards.python_reward import RewardFunction, is_function, load_function
 from gnomon.rewards.registry import REWARDS, make_named_reward
+from gnomon.rewards.remote_reward import RemoteReward, is_remote
 from gnomon.rewards.reward import Reward
 from gnomon.stages.workspace import Workspace
 
@@ -122,8 +123,8 @@ def named_reward(
     """Make the reward that `spec` names.
 
     Args:
-        spec: a reward model, `path/to/file.py:Name` of a function or class, `vader`, or a name that an installed
-            package provides.
+        spec: a reward model, `path/to/file.py:Name` of a function or class, `vader`, a name that an installed
+            package provides, or the address of a reward server.
         functions: of the calling program, by name; they take precedence over files.
         load_model: loads the reward model.
         sampled_by: the tokenizer of completions' token ids; `None` where they have only texts.
@@ -133,6 +134,8 @@ def named_reward(
     if spec in functions or is_function(spec):
         function = functions[spec] if spec in functions else load_function(spec)
         return make_named_reward(function, spec, tokenizer=sampled_by, timeout=timeout)
+    if is_remote(spec):
+        return RemoteReward(spec, sampled_by, timeout=timeout)
     if spec in REWARDS.names():
         return make_named_reward(REWARDS.find(spec), spec, tokenizer=sampled_by, timeout=timeout)
     return model_reward(load_model(), spec, sampled_by, combine)
