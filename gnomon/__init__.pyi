@@ -1,5 +1,8 @@
 """Public names, each with the module that defines it. `gnomon/__init__.py` imports them at first use."""
 
+from .api.augmentation import (
+    data_augment as data_augment,
+)
 from .api.data import (
     data_clean as data_clean,
     data_convert as data_convert,

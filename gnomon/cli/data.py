@@ -220,6 +220,51 @@ def clean(
     typer.echo(report.as_text(), nl=False)
 
 
+@app.command()
+@option_group("layout", LAYOUT, layout_of)
+def augment(
+    file: File,
+    layout: dict[str, Any],
+    model: Annotated[str, typer.Option(help="The model that the reward models start from.")],
+    kind: Annotated[
+        list[str],
+        typer.Option(
+            help="other_prompts, chains, soft_labels, paraphrase, back_translation; NAME.SETTING=VALUE."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/augmented"),
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting by name.")] = None,
+    as_json_object: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make preferences of judged ones; each kind is kept if a reward model gains by it on held-out prompts.
+
+    One reward model is trained without any, and one with each kind; the same command resumes. The preferences
+    are then in OUT/augmented/preferences.jsonl, the whole recipe in OUT/config.yaml.
+
+    [bold]Examples[/bold]
+
+      gnomon data augment pairs.jsonl --model smollm2-135m --kind other_prompts --kind chains.factor=0.3
+
+      gnomon data augment pairs.jsonl --model smollm2-135m --kind paraphrase.by=http://127.0.0.1:8080/v1#qwen \
+keep=likely epochs=2
+    """
+    import json
+
+    from gnomon.api.augmentation import data_augment
+    from gnomon.core.errors import translate_interrupt
+    from gnomon.data.augmentation.registry import parse_kinds
+    from gnomon.pipeline.single_stage import parse_settings
+
+    with translate_interrupt():
+        given = {".".join(path): value for path, value in parse_settings(settings or [])}
+        result = data_augment(file, out, model=model, kinds=parse_kinds(kind), **layout, **given)
+        typer.echo(
+            json.dumps(result, ensure_ascii=False, indent=2)
+            if as_json_object
+            else out / "augmented" / "preferences.jsonl"
+        )
+
+
 @app.command("filters")
 def list_filters() -> None:
     """List the filters of `gnomon data clean`: action by default, settings, what each finds."""

@@ -1,4 +1,4 @@
-"""Single-stage recipes built in memory, for `gnomon train` and `gnomon evaluate`."""
+"""Single-stage recipes built in memory, for `gnomon train`, `evaluate` and `data augment`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gnomon.data.formats.registry import RowLayout
 from gnomon.models.settings import ModelSettings
 from gnomon.pipeline.recipe import Recipe, build_recipe
 from gnomon.rollouts.sampling_params import Sampling
+from gnomon.stages.augment import AugmentStage
 from gnomon.stages.evaluate import EvaluateStage
 from gnomon.stages.train import TrainStage
 from gnomon.stages.train_settings import loop_of
@@ -115,6 +116,26 @@ def evaluation_recipe(
     ]
     row = {"name": "evaluation", "evaluate": list(models), **stage}
     return _recipe("gnomon evaluate", models[0] if models else "", run, row, homes, settings)
+
+
+def augmentation_recipe(
+    *, model: str, run: str, stage: Mapping[str, Any], settings: Sequence[Setting] = ()
+) -> Recipe:
+    """Build a recipe that augments preferences.
+
+    Args:
+        model: that the reward models start from.
+        run: the run folder.
+        stage: keys of the stage; those that are `None` are left out.
+        settings: any setting by its name or path.
+    """
+    homes: list[tuple[list[str], Iterable[str]]] = [
+        (["stage"], AugmentStage.model_fields),
+        (["stage", "training"], loop_of("reward_model").model_fields),
+        (["stage", "settings"], [field.name for field in fields(find_algorithm("reward_model"))]),
+    ]
+    row = {"name": "augmented", **stage}
+    return _recipe("gnomon data augment", model, run, row, homes, settings)
 
 
 def _recipe(

@@ -131,7 +131,7 @@ def _add_group(result: PairResult, group: Comparisons, settings: PairSettings) -
     edges, removed = without_cycles(edges)
     result.cycles += [_removed(group, edge) for edge in removed]
     if settings.closure:
-        more = concluded(edges, settings.closure_factor)
+        more = concluded(edges, settings.closure_factor, removed)
         result.concluded += len(more)
         edges += more
     if settings.ties == "drop":

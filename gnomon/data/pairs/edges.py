@@ -109,7 +109,7 @@ def _reaches(graph: Mapping[int, set[int]], start: int, end: int) -> bool:
     return False
 
 
-def concluded(edges: Sequence[Edge], factor: float) -> list[Edge]:
+def concluded(edges: Sequence[Edge], factor: float, removed: Sequence[Edge] = ()) -> list[Edge]:
     """Conclude a > c from a > b and b > c, for completions that were never compared.
 
     Of all chains between two completions the one with the highest least probability counts, then the shortest.
@@ -119,8 +119,10 @@ def concluded(edges: Sequence[Edge], factor: float) -> list[Edge]:
     Args:
         edges: without cycles; one edge for two completions at most. Ties conclude nothing.
         factor: in (0, 1).
+        removed: comparisons that were removed to break cycles; nothing is concluded of their completions, since a
+            conclusion would contradict a vote.
     """
-    compared = {frozenset((edge.better, edge.worse)) for edge in edges}
+    compared = {frozenset((edge.better, edge.worse)) for edge in (*edges, *removed)}
     decided: dict[int, list[Edge]] = defaultdict(list)
     for edge in edges:
         if edge.strength > EVEN:

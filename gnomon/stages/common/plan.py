@@ -51,7 +51,7 @@ def plan_trainings(stage: Stage, model: Model, work: Workspace, baseline_bytes: 
     planned = []
     for one in stage.trainings():
         name = stage.name if stage.as_training() else f"{stage.name}/{one.name}"
-        estimate = (_plan_sampled if one.online else _plan_stored)(one, work, model, baseline_bytes)
+        estimate = (_plan_sampled if one.online else plan_stored)(one, work, model, baseline_bytes)
         if one.saved_critic():
             _save_start_of_critic(one, work, work.stage_folder(name) / CRITIC)
         planned.append(replace(estimate, name=name))
@@ -66,7 +66,15 @@ def _save_start_of_critic(stage: TrainSettings, work: Workspace, folder: Path) -
     save_model(critic, folder)
 
 
-def _plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_bytes: float) -> StagePlan:
+def plan_stored(stage: TrainSettings, work: Workspace, model: Model, baseline_bytes: float) -> StagePlan:
+    """Estimate a training on stored data.
+
+    Args:
+        stage: the training.
+        work: a temporary run folder.
+        model: that it trains, as loaded.
+        baseline_bytes: memory of the process before any model is loaded.
+    """
     settings = stage.loop
     assert isinstance(settings, OfflineSettings)
     model.checkpoint_gradients(settings.gradient_checkpointing)

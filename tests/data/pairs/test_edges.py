@@ -88,3 +88,12 @@ def test_no_cycle_remains_and_conclusions_contradict_no_comparison(votes: list[t
         assert frozenset((one.better, one.worse)) not in compared
         assert order.index(one.better) < order.index(one.worse)
         assert one.weight < max(other.weight for other in remaining)
+
+
+def test_nothing_is_concluded_against_a_vote_that_broke_a_cycle() -> None:
+    """a > b > c > a, the last the weakest: it is removed, and a > c is not put in its place."""
+    votes = [Edge(0, 1, 0.9, 1, 1), Edge(1, 2, 0.9, 1, 1), Edge(2, 0, 0.6, 1, 1)]
+    edges, removed = without_cycles(votes)
+    assert removed == [votes[2]]
+    assert concluded(edges, 0.5, removed) == []
+    assert [(edge.better, edge.worse) for edge in concluded(edges, 0.5)] == [(0, 2)]

@@ -1,0 +1,1 @@
+"""The kinds of augmentation that recipes know by name: one file each."""
