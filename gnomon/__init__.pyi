@@ -11,7 +11,28 @@ from .api.data import (
     data_split as data_split,
     inspect as inspect,
 )
-from .api.feedback import (
+from .api.feedback.automation import (
+    feedback_auto_annotate as feedback_auto_annotate,
+    feedback_generate as feedback_generate,
+    feedback_reorder as feedback_reorder,
+)
+from .api.feedback.collection import (
+    feedback_collect as feedback_collect,
+)
+from .api.feedback.crowd import (
+    feedback_crowd_link as feedback_crowd_link,
+    feedback_crowd_links as feedback_crowd_links,
+    feedback_end_crowd_link as feedback_end_crowd_link,
+    feedback_payments as feedback_payments,
+)
+from .api.feedback.profiles import (
+    feedback_clear_qualification as feedback_clear_qualification,
+    feedback_qualification as feedback_qualification,
+    feedback_requirements as feedback_requirements,
+    feedback_set_domains as feedback_set_domains,
+    feedback_set_profile as feedback_set_profile,
+)
+from .api.feedback.projects import (
     feedback_agreement as feedback_agreement,
     feedback_export as feedback_export,
     feedback_gold as feedback_gold,
@@ -25,28 +46,7 @@ from .api.feedback import (
     feedback_status as feedback_status,
     feedback_written_counts as feedback_written_counts,
 )
-from .api.feedback_automation import (
-    feedback_auto_annotate as feedback_auto_annotate,
-    feedback_generate as feedback_generate,
-    feedback_reorder as feedback_reorder,
-)
-from .api.feedback_collect import (
-    feedback_collect as feedback_collect,
-)
-from .api.feedback_crowd import (
-    feedback_crowd_link as feedback_crowd_link,
-    feedback_crowd_links as feedback_crowd_links,
-    feedback_end_crowd_link as feedback_end_crowd_link,
-    feedback_payments as feedback_payments,
-)
-from .api.feedback_profiles import (
-    feedback_clear_qualification as feedback_clear_qualification,
-    feedback_qualification as feedback_qualification,
-    feedback_requirements as feedback_requirements,
-    feedback_set_domains as feedback_set_domains,
-    feedback_set_profile as feedback_set_profile,
-)
-from .api.feedback_server import (
+from .api.feedback.server import (
     feedback_serve as feedback_serve,
 )
 from .api.inference import (

@@ -23,8 +23,8 @@ LAYERS = (
 INNER_ORDER = {
     "core": ("", "storage", "translations"),
     "data": (
-        "reading", "formats", "templates", "", "tokenized", "pairs", "quality", "rendering", "splitting",
-        "inspection",
+        "reading", "formats", "templates", "", "tokenized", "pairs", "augmentation", "quality", "rendering",
+        "splitting", "inspection",
     ),
     "models": (
         "settings", "config_limits", "library_patches", "adapters", "cards", "engine", "score_parts", "",
@@ -39,6 +39,7 @@ INNER_ORDER = {
     "evaluation": ("", "examination"),
     "stages": ("references", "workspace", "train_settings", "contract", "common", "", "registry"),
     "serving": ("portable", ""),
+    "api": ("", "feedback"),
     "cli": ("", "feedback", "main"),
 }  # fmt: skip
 CROWDED = 16

@@ -27,10 +27,10 @@ from gnomon.models.external import open_policy
 from gnomon.rewards.reward import Reward, watched_scores
 from gnomon.rewards.text_reward import TextReward
 from gnomon.rollouts.sampling_params import Sampling
-from gnomon.stages.common.independence import judges_of
+from gnomon.stages.common.independence.judges import judges_of
+from gnomon.stages.common.independence.trained_prompts import report_trained_prompts, trained_prompts
 from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
 from gnomon.stages.common.reward_factory import make_reward
-from gnomon.stages.common.trained_prompts import report_trained_prompts, trained_prompts
 from gnomon.stages.contract import PARTS, Result, Stage, StagePlan
 from gnomon.stages.references import DataInput, Inputs, ModelComparison, ModelInput, is_not_a_model
 from gnomon.stages.workspace import StageRecipe, Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from gnomon.api.feedback_server import serving
+from gnomon.api.feedback.server import serving
 from gnomon.core.errors import ConfigError
 from gnomon.feedback.store.store import Project, Store
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from project import Ran, write_rows
 
-from gnomon.api.feedback_server import make_demo
+from gnomon.api.feedback.server import make_demo
 from gnomon.cli.feedback.export import LEFT_OUT
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Preference

@@ -14,7 +14,7 @@ import gnomon
 from gnomon.core.errors import ConfigError
 from gnomon.core.types import Demonstration
 from gnomon.pipeline.recipe import load_recipe
-from gnomon.stages.common.ancestry import ancestry
+from gnomon.stages.common.independence.ancestry import ancestry
 
 PAIRS = [("How was Solaris?", "A joy!", "No."), ("How was 花样年华?", "A delight!", "Bad.")]
 COLUMNS = {"prompt": "q", "chosen": {"by": "vote", 1: "a", 2: "b"}, "rejected": {"by": "vote", 1: "b", 2: "a"}}

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon.core.storage.files import write_json
 from gnomon.core.types import Demonstration, Preference
-from gnomon.stages.common.ancestry import TrainingData, ancestry
+from gnomon.stages.common.independence.ancestry import TrainingData, ancestry
 
 
 def stage(run: Path, name: str, settings: dict[str, Any], **record: Any) -> None:

@@ -77,7 +77,7 @@ def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
 
 
 def test_gain_by_hand() -> None:
-    """Prompts count with their pairs: (1 + 0 + 0 − 1 + 1)/5; a pair that one model did not score counts nowhere."""
+    """Prompts count with their pairs: (1 + 0 + 0 − 1 + 1)/5; a pair without both scores counts nowhere."""
 
     def pair(prompt: str) -> Preference:
         return Preference(Prompt(prompt, (Message("user", prompt),)), Completion("a", "a"), Completion("b", "b"))

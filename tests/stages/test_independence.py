@@ -18,8 +18,8 @@ from gnomon.models.engine.device import find_compute
 from gnomon.pipeline.recipe import build_recipe
 from gnomon.reporting.run_reader import read_run
 from gnomon.reporting.verdict import judge_run
-from gnomon.stages.common.ancestry import ancestry
-from gnomon.stages.common.independence import judges_of
+from gnomon.stages.common.independence.ancestry import ancestry
+from gnomon.stages.common.independence.judges import judges_of
 from gnomon.stages.evaluate import EvaluateStage
 from gnomon.stages.workspace import Workspace
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from serving import ID, Site, User, fill, serving, visible
 from sqlalchemy import select, update
 
-from gnomon.api.feedback import feedback_export
+from gnomon.api.feedback.projects import feedback_export
 from gnomon.feedback.quality.summary import quality_report
 from gnomon.feedback.store.schema import AnnotatorRow, ItemRow
 from gnomon.feedback.store.store import Project, Store

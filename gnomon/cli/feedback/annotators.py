@@ -26,7 +26,7 @@ def invite(
 
       gnomon feedback invite feedback.db --project tone --name Ann
     """
-    from gnomon.api.feedback import Role, feedback_invite, feedback_invite_again
+    from gnomon.api.feedback.projects import Role, feedback_invite, feedback_invite_again
     from gnomon.core.errors import ConfigError
 
     if (name is None) == (annotator is None):
@@ -53,7 +53,7 @@ def set_annotator(
 
       gnomon feedback set-annotator feedback.db 3f1c withdrawn
     """
-    from gnomon.api.feedback import feedback_set_annotator
+    from gnomon.api.feedback.projects import feedback_set_annotator
     from gnomon.core.errors import ConfigError
 
     if state not in ("active", "paused", "withdrawn"):

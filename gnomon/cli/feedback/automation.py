@@ -145,7 +145,7 @@ def generate(
 
       gnomon feedback generate feedback.db --project tone --from runs/sft --from https://api.openai.com/v1#gpt-4o-mini
     """
-    from gnomon.api.feedback_automation import feedback_generate
+    from gnomon.api.feedback.automation import feedback_generate
     from gnomon.core.errors import translate_interrupt
 
     with translate_interrupt():
@@ -190,7 +190,7 @@ def reorder(
 
       gnomon feedback reorder feedback.db --project tone
     """
-    from gnomon.api.feedback_automation import feedback_reorder
+    from gnomon.api.feedback.automation import feedback_reorder
 
     judges = uncertainty_from or ()
     priorities = feedback_reorder(store, project, judges, random_share=random_share, seed=seed)
@@ -223,7 +223,7 @@ def auto_annotate(
 
       gnomon feedback auto-annotate trial.db --project tone --annotator simulated:noisy,position=0.5 --replicas 3
     """
-    from gnomon.api.feedback_automation import feedback_auto_annotate
+    from gnomon.api.feedback.automation import feedback_auto_annotate
     from gnomon.core.errors import translate_interrupt
 
     with translate_interrupt():

@@ -118,7 +118,7 @@ def collect(
     The exit status is 0 if the target is reached, and 1 if prompts, time or judgements ran out, or if items give
     no preference.
     """
-    from gnomon.api.feedback_collect import feedback_collect
+    from gnomon.api.feedback.collection import feedback_collect
     from gnomon.core.errors import Interrupted, translate_interrupt
     from gnomon.feedback.export.exporter import ExportSpec
 

@@ -92,7 +92,7 @@ def crowd_link_command(
 
       gnomon feedback crowd-link feedback.db --end 1
     """
-    from gnomon.api.feedback_crowd import feedback_crowd_link, feedback_end_crowd_link
+    from gnomon.api.feedback.crowd import feedback_crowd_link, feedback_end_crowd_link
     from gnomon.core.errors import ConfigError
     from gnomon.feedback.crowd_platforms import crowd_link
 
@@ -126,7 +126,7 @@ def payments_command(
     import io
     import json
 
-    from gnomon.api.feedback_crowd import feedback_payments
+    from gnomon.api.feedback.crowd import feedback_payments
     from gnomon.core.errors import ConfigError
     from gnomon.core.storage.files import to_json
     from gnomon.feedback.quality.payments import payment_rows

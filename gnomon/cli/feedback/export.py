@@ -82,7 +82,7 @@ def export(
 
     A folder that holds anything but an earlier export is refused unless you add --overwrite.
     """
-    from gnomon.api.feedback import feedback_export
+    from gnomon.api.feedback.projects import feedback_export
     from gnomon.feedback.export.exporter import ExportSpec
 
     spec = ExportSpec(

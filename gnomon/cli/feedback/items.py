@@ -55,7 +55,7 @@ def import_(
 
       gnomon feedback import feedback.db label-studio.json --project old --judgements
     """
-    from gnomon.api.feedback import feedback_import, feedback_import_judgements, feedback_import_ratings
+    from gnomon.api.feedback.projects import feedback_import, feedback_import_judgements, feedback_import_ratings
     from gnomon.core.errors import ConfigError
 
     if prompts + ratings + judgements > 1:
@@ -109,7 +109,7 @@ def select_prompts(
 
       gnomon feedback select-prompts feedback.db --count 50 --out next.jsonl
     """
-    from gnomon.api.feedback import feedback_select_prompts
+    from gnomon.api.feedback.projects import feedback_select_prompts
     from gnomon.cli.out_file import check_out
     from gnomon.core.storage.files import write_jsonl
     from gnomon.data.record_rows import prompt_row
@@ -148,7 +148,7 @@ def gold(
 
       gnomon feedback gold feedback.db known.jsonl --project tone
     """
-    from gnomon.api.feedback import feedback_gold
+    from gnomon.api.feedback.projects import feedback_gold
 
     counts = feedback_gold(store, project, file)
     typer.echo(f"{counts.added} gold items added, {counts.known} existing items marked as gold")

@@ -30,7 +30,7 @@ def set_profile(
 
       gnomon feedback set-profile feedback.db 3f1c --language zh --language en --domain law
     """
-    from gnomon.api.feedback_profiles import feedback_set_profile
+    from gnomon.api.feedback.profiles import feedback_set_profile
     from gnomon.feedback.requirements import profile
 
     chosen = profile(language or (), domain or (), skill or ())
@@ -67,7 +67,7 @@ def set_domains(
 
       gnomon feedback set-domains feedback.db --project tone --embeddings minilm
     """
-    from gnomon.api.feedback_profiles import feedback_set_domains
+    from gnomon.api.feedback.profiles import feedback_set_domains
 
     for domain, prompts in feedback_set_domains(
         store, project, clusters, embeddings=embeddings, seed=seed
@@ -92,7 +92,7 @@ def qualification_command(
 
       gnomon feedback qualification feedback.db practice.jsonl --project tone
     """
-    from gnomon.api.feedback_profiles import feedback_clear_qualification, feedback_qualification
+    from gnomon.api.feedback.profiles import feedback_clear_qualification, feedback_qualification
     from gnomon.core.errors import ConfigError
 
     if clear == (file is not None):

@@ -51,7 +51,7 @@ def init(
 
       gnomon feedback init feedback.db --project help --title "Write the answer." --task demonstration --approval
     """
-    from gnomon.api.feedback import feedback_init
+    from gnomon.api.feedback.projects import feedback_init
     from gnomon.core.boundary import read_text
     from gnomon.feedback.store.store import Project
 
@@ -82,7 +82,7 @@ def serve(
 
       gnomon feedback serve feedback.db --project tone
     """
-    from gnomon.api.feedback_server import feedback_serve
+    from gnomon.api.feedback.server import feedback_serve
 
     feedback_serve(store, project, host=host, port=port, demo=demo, https=https)
 
@@ -95,9 +95,9 @@ def status(store: Url, project: ProjectId = None) -> None:
 
       gnomon feedback status feedback.db
     """
-    from gnomon.api.feedback import feedback_status, feedback_written_counts
-    from gnomon.api.feedback_crowd import feedback_crowd_links
-    from gnomon.api.feedback_profiles import feedback_requirements
+    from gnomon.api.feedback.crowd import feedback_crowd_links
+    from gnomon.api.feedback.profiles import feedback_requirements
+    from gnomon.api.feedback.projects import feedback_status, feedback_written_counts
 
     progress, annotators = feedback_status(store, project)
     for name, count in progress.items():
@@ -156,7 +156,7 @@ def agreement(
     """
     import json
 
-    from gnomon.api.feedback import feedback_agreement
+    from gnomon.api.feedback.projects import feedback_agreement
     from gnomon.core.storage.files import to_json
     from gnomon.web.agreement_tables import print_report
 

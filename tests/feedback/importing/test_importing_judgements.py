@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from gnomon.api.feedback import feedback_import_judgements, feedback_import_ratings, feedback_init
+from gnomon.api.feedback.projects import feedback_import_judgements, feedback_import_ratings, feedback_init
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.feedback.export.exporter import ExportSpec, export_rows, start_export
 from gnomon.feedback.store.ingest import IngestCounts

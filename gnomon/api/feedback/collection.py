@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnomon.api.feedback import Name, feedback_import, only_project, open_store
-from gnomon.api.feedback_automation import open_annotators, score_with
-from gnomon.api.feedback_server import serving
+from gnomon.api.feedback.automation import open_annotators, score_with
+from gnomon.api.feedback.projects import Name, feedback_import, only_project, open_store
+from gnomon.api.feedback.server import serving
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import StopSignal
 

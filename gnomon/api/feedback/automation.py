@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gnomon.api.feedback import Name, only_project, open_store
+from gnomon.api.feedback.projects import Name, only_project, open_store
 from gnomon.core.errors import ConfigError, DataError, Interrupted, RunError
 from gnomon.core.progress import StopSignal, progress
 

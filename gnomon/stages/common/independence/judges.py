@@ -16,7 +16,7 @@ from gnomon.core.progress import console
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
 from gnomon.data.records import read_records
-from gnomon.stages.common.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
+from gnomon.stages.common.independence.ancestry import Ancestry, TrainingData, ancestry, identity_of, path_of
 from gnomon.stages.references import TEXT_JUDGES, is_not_a_model
 from gnomon.stages.workspace import Workspace
 

@@ -11,7 +11,7 @@ from gnomon.core.errors import GnomonError
 from gnomon.core.progress import console
 from gnomon.core.types import Prompt
 from gnomon.data.records import prompt_of_record, read_records
-from gnomon.stages.common.ancestry import ancestry
+from gnomon.stages.common.independence.ancestry import ancestry
 from gnomon.stages.workspace import Workspace
 
 

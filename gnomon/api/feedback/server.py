@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from gnomon.api.feedback import Name, only_project, open_store
+from gnomon.api.feedback.projects import Name, only_project, open_store
 from gnomon.core.errors import RunError
 from gnomon.core.progress import console
 from gnomon.web.listening import address_of, listening_socket

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnomon.api.feedback import Name, only_project, open_store
+from gnomon.api.feedback.projects import Name, only_project, open_store
 from gnomon.core.errors import DataError
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here

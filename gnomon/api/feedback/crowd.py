@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gnomon.api.feedback import Name, only_project, open_store
+from gnomon.api.feedback.projects import Name, only_project, open_store
 
 if TYPE_CHECKING:  # heavy, so imported by the calls that use it: the command line starts through here
     from gnomon.feedback.crowd_platforms import CrowdLink

@@ -1,0 +1,1 @@
+"""Python calls behind `gnomon feedback`."""
