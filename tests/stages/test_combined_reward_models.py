@@ -244,7 +244,7 @@ def test_dropout_makes_an_ensemble_of_one_model() -> None:
 
 
 def test_the_queue_is_ordered_by_the_disagreement_of_an_ensembles_members(project: Project, judges: Path) -> None:
-    from gnomon.api.feedback_automation import score_with
+    from gnomon.api.feedback.automation import score_with
 
     combined(project, judges, ["a", "b"]).go()
     scores = score_with([str(project.run / "panel")])(PROMPT, TEXTS)
