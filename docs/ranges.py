@@ -15,6 +15,7 @@ from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 from gnomon.pipeline.recipe import Recipe
 from gnomon.stages.evaluate import EvaluateStage
+from gnomon.stages.evaluate_reward import EvaluateRewardStage
 from gnomon.stages.feedback import FeedbackStage
 from gnomon.stages.hybrid import Until
 from gnomon.stages.train import TrainStage
@@ -76,7 +77,9 @@ def every_row() -> list[Row]:
     """All rows, each setting once with each of its ranges."""
     loops = [list(rows_of(kind, "training.")) for kind in (OfflineSettings, OnlineSettings)]
     both = set(loops[0]) & set(loops[1])
-    stages = [row for kind in (FeedbackStage, TrainStage, EvaluateStage) for row in rows_of(kind)]
+    stages = [
+        row for kind in (FeedbackStage, TrainStage, EvaluateStage, EvaluateRewardStage) for row in rows_of(kind)
+    ]
     training = [
         row if row in both else (f"{row[0]} ({name})", *row[1:])
         for name, rows in zip(("offline", "online"), loops, strict=True)

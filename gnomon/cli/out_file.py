@@ -14,12 +14,13 @@ from gnomon.core.errors import ConfigError
 from gnomon.data.reading.sources import files_of
 
 
-def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
+def check_out(out: Path | None, inputs: Iterable[str | Path | None], option: str = "--out") -> None:
     """Refuse an `--out` that would replace an input, or that cannot be a file.
 
     Args:
         out: the file to write; `None` if the command writes none.
         inputs: inputs of the command, as the user names them: data, models, `file.py:function`.
+        option: the option that names the file.
 
     Raises:
         ConfigError: `out` is an input, lies in one, or is a folder.
@@ -27,16 +28,16 @@ def check_out(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
     if out is None:
         return
     if os.path.isdir(out):
-        raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file.")
+        raise ConfigError(f"{option} {shown(out)} is a folder; give the name of a file.")
     for name in inputs:
         for path in _files_of(name):
             if _is_same(out, path):
                 raise ConfigError(
-                    f"--out {shown(out)} is {shown(path)}, which this command reads; give another file."
+                    f"{option} {shown(out)} is {shown(path)}, which this command reads; give another file."
                 )
             if os.path.isdir(path) and _target(out).is_relative_to(path.resolve()):
                 raise ConfigError(
-                    f"--out {shown(out)} lies in {shown(path)}, which this command reads; give another."
+                    f"{option} {shown(out)} lies in {shown(path)}, which this command reads; give another."
                 )
 
 

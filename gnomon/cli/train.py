@@ -190,6 +190,9 @@ def evaluate_reward(
         typer.Option(help="FIGURE<NUMBER: exit with status 1 if a reward meets it; may be repeated."),
     ] = None,
     as_json_object: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures here.", show_default="no page")
+    ] = None,
     precision: Annotated[
         PrecisionName, typer.Option(help="auto is faster on processors with bfloat16, with rounding.")
     ] = PrecisionName.float32,
@@ -207,13 +210,19 @@ def evaluate_reward(
     The exit status is 1 if a reward meets a condition of --fail-if, or if its figure is undefined.
     """
     from gnomon.api.reward_examination import evaluate_reward as examine
+    from gnomon.cli.out_file import check_out
     from gnomon.evaluation.examination.text_report import show_examination
 
+    check_out(html, [*data, *rewards], "--html")
     result = examine(rewards, data, fail_if=fail_if or (), precision=precision.value, **layout, **settings)
     if as_json_object:
         typer.echo(json.dumps(result.model_dump(), ensure_ascii=False, indent=2))
     else:
         show_examination(result)
+    if html is not None:
+        from gnomon.reporting.examination_page import write_examination
+
+        write_examination(result, html)
     for sentence in result.failed_conditions:
         typer.echo(f"failed: {sentence}", err=True)
     if result.failed_conditions:

@@ -130,6 +130,24 @@ def calibration(name: str, bins: Sequence[tuple[float, float, float]]) -> str:
     return _svg(figure, name)
 
 
+def histograms(name: str, edges: Sequence[float], filled: Sequence[float], outlined: Sequence[float]) -> str:
+    """Plot two histograms with the same bins over each other: one filled, one as a line, in shares.
+
+    Args:
+        name: name of the plot; unique within the page.
+        edges: of the bins, one more than bins.
+        filled: counts of the filled one.
+        outlined: counts of the line.
+    """
+    figure, axes = _figure(name)
+    shares = [np.asarray(counts, dtype=float) / max(1.0, float(sum(counts))) for counts in (filled, outlined)]
+    axes.stairs(shares[0], edges, fill=True, color=ACCENT, alpha=0.45)
+    axes.stairs(shares[1], edges, color=SECOND, linewidth=1.8)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    return _svg(figure, name)
+
+
 def intervals(
     name: str,
     rows: Sequence[IntervalRow],

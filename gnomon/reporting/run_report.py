@@ -15,7 +15,7 @@ from markupsafe import Markup
 from gnomon.core.errors import ConfigError
 from gnomon.core.storage.sealed_files import adopt_run, write_sealed
 from gnomon.core.translations import LANGUAGES
-from gnomon.reporting import figures, formatting
+from gnomon.reporting import examination_figures, figures, formatting
 from gnomon.reporting.run_reader import Language, Run, read_run
 from gnomon.reporting.verdict import judge_run
 from gnomon.stages.common.results import ComparisonResult
@@ -62,6 +62,7 @@ def page_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(t=formatting.text, text_or_name=formatting.text_or_name, pictures=figures)
+    environment.globals.update(examined=examination_figures)
     environment.filters.update(
         count=formatting.count,
         duration=formatting.duration,

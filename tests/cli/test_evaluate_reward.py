@@ -36,7 +36,7 @@ def test_tables_on_a_pipe(ask: Ask) -> None:
     code, out, err = ask("evaluate", "reward", "marks.py:score", "vader", "--data", "pairs.jsonl")
     assert code == 0, err
     assert "marks.py:score\t87.5%\t" in out
-    assert "always longer\t0.0%\t" in out
+    assert "always the longer text\t0.0%\t" in out
     assert "a (few)\t6\t91.7%" in out
     assert "marks.py:score − vader\t" in out
 
