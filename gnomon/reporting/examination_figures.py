@@ -29,12 +29,12 @@ def scorer_name(row: ScorerAccuracy) -> Markup:
     return Markup("<bdi>{}</bdi>").format(row.name)
 
 
-def accuracy(result: RewardExamination, place: str) -> str:
+def accuracy(result: RewardExamination, section: str) -> str:
     """Plot the accuracy of rewards, baselines and one person; "" without any.
 
     Args:
         result: the examination.
-        place: makes the picture's name unique within the page.
+        section: makes the picture's name unique within the page.
     """
     rows = [
         plots.IntervalRow(
@@ -46,15 +46,15 @@ def accuracy(result: RewardExamination, place: str) -> str:
     if result.person is not None and result.person.person.value is not None:
         one = result.person.person
         rows.append(plots.IntervalRow("one person", float(one.value or 0), one.low, one.high))
-    return plots.intervals(f"{place}-examined", rows, line=0.5, shares=(0, 1)) if rows else ""
+    return plots.intervals(f"{section}-examined", rows, line=0.5, shares=(0, 1)) if rows else ""
 
 
-def categories(row: ScorerAccuracy, place: str) -> str:
+def categories(row: ScorerAccuracy, section: str) -> str:
     """Plot the accuracy of one reward by category; "" without categories, or with very many.
 
     Args:
         row: the accuracies.
-        place: makes the picture's name unique within the page.
+        section: makes the picture's name unique within the page.
     """
     rows = [
         plots.IntervalRow(one.name, one.accuracy.value, one.accuracy.low, one.accuracy.high, marked=not one.few)
@@ -63,49 +63,49 @@ def categories(row: ScorerAccuracy, place: str) -> str:
     ]
     if not rows or len(rows) > MOST_ROWS:
         return ""
-    return plots.intervals(f"{place}-{row.name}-categories", rows, line=0.5, shares=(0, 1))
+    return plots.intervals(f"{section}-{row.name}-categories", rows, line=0.5, shares=(0, 1))
 
 
-def reliability(model: ModelExamination, place: str) -> str:
+def reliability(model: ModelExamination, section: str) -> str:
     """Plot the calibration of one reward; "" if it is undefined.
 
     Args:
         model: the figures of the reward.
-        place: makes the picture's name unique within the page.
+        section: makes the picture's name unique within the page.
     """
     bins = [
         (row.predicted, row.observed, row.count or 0.0)
         for row in model.probabilities.bins
         if row.predicted is not None and row.observed is not None
     ]
-    return plots.calibration(f"{place}-{model.name}-reliability", bins) if bins else ""
+    return plots.calibration(f"{section}-{model.name}-reliability", bins) if bins else ""
 
 
-def distribution(model: ModelExamination, place: str) -> str:
+def distribution(model: ModelExamination, section: str) -> str:
     """Plot histograms of the scores of preferred and other texts; "" without scores.
 
     Args:
         model: the figures of the reward.
-        place: makes the picture's name unique within the page.
+        section: makes the picture's name unique within the page.
     """
     scores = model.distributions
     edges = [edge for edge in scores.edges if edge is not None]
     sides = [[count or 0 for count in side] for side in (scores.preferred_counts, scores.other_counts)]
     if len(edges) < 2 or any(len(side) != len(edges) - 1 for side in sides):
         return ""
-    return plots.histograms(f"{place}-{model.name}-scores", edges, sides[0], sides[1])
+    return plots.histograms(f"{section}-{model.name}-scores", edges, sides[0], sides[1])
 
 
-def flips(model: ModelExamination, place: str) -> str:
+def flips(model: ModelExamination, section: str) -> str:
     """Plot the share of verdicts that flip with each change; "" without any.
 
     Args:
         model: the figures of the reward.
-        place: makes the picture's name unique within the page.
+        section: makes the picture's name unique within the page.
     """
     rows = [
         plots.IntervalRow(row.change.replace("_", " "), row.flips, row.flips_low, row.flips_high)
         for row in model.robustness
         if row.flips is not None
     ]
-    return plots.intervals(f"{place}-{model.name}-flips", rows, shares=(0, 1)) if rows else ""
+    return plots.intervals(f"{section}-{model.name}-flips", rows, shares=(0, 1)) if rows else ""
