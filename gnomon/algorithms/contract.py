@@ -41,7 +41,8 @@ class Algorithm(Protocol):
     """A frozen dataclass whose fields are its settings.
 
     Attributes:
-        consumes: `Demonstration`, `Preference`, `Label`, `Ranking` or `Experience`.
+        consumes: `Demonstration`, `Preference`, `Label`, `Ranking` or `Experience`. An algorithm that learns from
+            more kinds at once has them in `also_consumes`, and its batches are `Judgements`.
         trains: the model that a loop makes trainable: `policy` or `reward`.
         loop_defaults: settings of the loop that its paper uses; a recipe may say otherwise.
         min_group_size: completions of a prompt that it needs at least.

@@ -18,7 +18,7 @@ from gnomon.core.batches import Metrics, Rankings
 from gnomon.core.lazy import torch
 from gnomon.core.ranges import Positive, Weight
 from gnomon.core.types import Ranking
-from gnomon.losses.preference import pairwise_accuracy, plackett_luce
+from gnomon.losses.preference import concordance, plackett_luce
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class PlackettLuce:
         losses = torch.stack([plackett_luce(rewards[order]) for order in orders])  # [M]
         best, worst = torch.stack([o[0] for o in orders]), torch.stack([o[-1] for o in orders])
         loss = (batch.weight.to(logratios) * (losses + self.sft_coef * nll[best])).sum() / rows
-        right = torch.stack([_concordant(rewards[order]) for order in orders])
+        right = torch.stack([concordance(rewards[order]) for order in orders])
         chosen, rejected = rewards[best].detach(), rewards[worst].detach()
         return loss, {
             "loss": loss.detach(),
@@ -62,9 +62,3 @@ class PlackettLuce:
             "chosen_reward": chosen.sum() / rows,
             "rejected_reward": rejected.sum() / rows,
         }
-
-
-def _concordant(rewards: Tensor) -> Tensor:
-    """The share of pairs in which the former of `rewards` `[K]` is the larger, `[]`."""
-    above, below = torch.triu_indices(len(rewards), len(rewards), offset=1, device=rewards.device)
-    return pairwise_accuracy(rewards[above] - rewards[below]).mean()

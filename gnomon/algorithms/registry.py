@@ -19,6 +19,11 @@ REQUIRED = ("consumes", "trains", "loop_defaults", "min_group_size", "needs", "l
 REQUIRED_ONLINE = ("compute_advantages", "supports_kl_loss", "single_update")
 
 
+def consumed_kinds(algorithm: Any) -> tuple[type, ...]:
+    """Return the kinds of records that an algorithm learns from; one alone, unless it has `also_consumes`."""
+    return (algorithm.consumes, *getattr(algorithm, "also_consumes", ()))
+
+
 def check_algorithm(candidate: Any, label: str) -> type:
     """The class itself if it keeps the contract of `gnomon.algorithms.contract.Algorithm`.
 

@@ -117,6 +117,7 @@ class StepTotals:
         skipped_tokens: completion tokens that count, of the completions that were left out.
         groups: prompts with at least one completion that has an advantage.
         examples: offline only: examples of stored data, each a prompt with its connected pairs or rankings.
+        judged: offline only: how many judgements there are, by their kind; see `Judgements`.
     """
 
     rows: float
@@ -126,6 +127,7 @@ class StepTotals:
     skipped_tokens: float = 0.0
     groups: float = 0.0
     examples: float = 0.0
+    judged: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def computed_tokens(self) -> float:
@@ -187,6 +189,37 @@ class Rankings:
     weight: Tensor
     totals: StepTotals
     reference_logprobs: Tensor | None = None  # [N, T]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """Scores of M completions on people's scale. `rows` (of `tokens`), `values`, `weight`: `[M]`."""
+
+    rows: Tensor
+    values: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Judgements:
+    """A batch of completions with judgements of several kinds about them.
+
+    The keys of `totals.judged` are `pairs`, `paired_examples`, `rankings`, `scored` (completions with scores)
+    and, for each name of a score, `score <name>`.
+
+    Attributes:
+        tokens: N distinct completions, each computed once.
+        pairs: over the rows of `tokens`; `None` if there are none.
+        rankings: likewise.
+        scores: by name; the name of a rating of the whole answer is empty.
+        totals: divisors of the step.
+    """
+
+    tokens: TokenGroups
+    pairs: Preferences | None
+    rankings: Rankings | None
+    scores: Mapping[str, ScoredRows]
+    totals: StepTotals
 
 
 Padding = TypeVar("Padding", bool, int, float)

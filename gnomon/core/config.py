@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -199,8 +199,18 @@ def _example_key(kind: Any) -> str | None:
 
 def _nested_kind(kind: Any, path: Sequence[int | str]) -> Any:
     for part in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
-            kind = kind.model_fields[str(part)].annotation
+        if get_origin(kind) in (dict, Mapping):  # its keys are names
+            kind = get_args(kind)[1]
+            continue
+        own: Mapping[str, Any] = {}
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            own = {name: field.annotation for name, field in kind.model_fields.items()}
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            own = get_type_hints(kind)
+        if part in own:
+            kind = own[str(part)]
+            if get_origin(kind) in (dict, Mapping):
+                continue
             choices = [
                 a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
             ]

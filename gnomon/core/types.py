@@ -160,6 +160,21 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedScores:
+    """One completion with scores by name, such as helpfulness and safety, aggregated over raters.
+
+    Attributes:
+        scores: score by name, each on its own scale; a name that nobody scored is absent.
+    """
+
+    prompt: Prompt
+    completion: Completion
+    scores: Mapping[str, float]
+    weight: float = 1.0
+    where: str = field(default="", compare=False, repr=False, metadata=UNWRITTEN)
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """One completion labeled good or bad."""
 

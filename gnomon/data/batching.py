@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-from gnomon.core.batches import Demonstrations, Labels, Preferences, Rankings, StepTotals, TokenGroups
+from gnomon.core.batches import (
+    Demonstrations,
+    Judgements,
+    Labels,
+    Preferences,
+    Rankings,
+    ScoredRows,
+    StepTotals,
+    TokenGroups,
+)
 from gnomon.core.lazy import torch
 from gnomon.core.types import Demonstration, Label, Preference, Ranking
 from gnomon.data.encoding import Example
 
 
 def totals_of(examples: Sequence[Example]) -> StepTotals:
-    """Count the divisors of a step over `examples`: rows, tokens that the policy chooses, and examples."""
+    """Count the divisors of a step over `examples`: rows, tokens that the policy chooses, judgements."""
     tokens = sum(e.completion_tokens for e in examples)
-    return StepTotals(sum(e.loss_terms for e in examples), tokens, examples=len(examples))
+    rows = sum(e.loss_terms for e in examples)
+    return StepTotals(rows, tokens, examples=len(examples), judged=judged_of(examples))
+
+
+def judged_of(examples: Sequence[Example]) -> dict[str, float]:
+    """Count the judgements of examples by kind, with the keys of `Judgements`; kinds without any are absent."""
+    counts: Counter[str] = Counter()
+    for example in examples:
+        counts["pairs"] += len(example.pairs)
+        counts["paired_examples"] += bool(example.pairs)
+        counts["rankings"] += len(example.rankings)
+        counts["scored"] += len({score.completion for score in example.scores})
+        counts.update(f"score {score.name}" for score in example.scores)
+    return {kind: float(count) for kind, count in counts.items() if count}
 
 
 def token_groups(examples: Sequence[Example]) -> TokenGroups:
@@ -71,6 +94,28 @@ def collate_rankings(examples: Sequence[Example], totals: StepTotals) -> Ranking
     )
 
 
+def collate_judgements(examples: Sequence[Example], totals: StepTotals) -> Judgements:
+    """Collate judgements of several kinds to a batch over the distinct completions of each prompt."""
+    pairs, rankings = collate_preferences(examples, totals), collate_rankings(examples, totals)
+    scores: dict[str, list[tuple[int, float, float]]] = {}
+    for start, example in zip(_starts(examples), examples, strict=True):
+        for score in example.scores:
+            row = start + score.completion, score.value, score.weight
+            scores.setdefault(score.name, []).append(row)
+    return Judgements(
+        tokens=pairs.tokens,
+        pairs=pairs if len(pairs.chosen) else None,
+        rankings=rankings if rankings.order else None,
+        scores={name: _scored_rows(rows) for name, rows in scores.items()},
+        totals=totals,
+    )
+
+
+def _scored_rows(scores: Sequence[tuple[int, float, float]]) -> ScoredRows:
+    rows, values, weights = zip(*scores, strict=True)
+    return ScoredRows(torch.tensor(rows), torch.tensor(values), torch.tensor(weights))
+
+
 def _weights(examples: Sequence[Example]) -> torch.Tensor:
     return torch.tensor([e.weight for e in examples])
 
@@ -86,6 +131,11 @@ COLLATE: dict[type, Callable[[Sequence[Example], StepTotals], Any]] = {
     Label: collate_labels,
     Ranking: collate_rankings,
 }
+
+
+def collate_for(kinds: Sequence[type]) -> Callable[[Sequence[Example], StepTotals], Any]:
+    """Return the function that collates examples for an algorithm that learns from records of these kinds."""
+    return COLLATE[kinds[0]] if len(kinds) == 1 else collate_judgements
 
 
 def pack_by_tokens(costs: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -20,9 +20,11 @@ from gnomon.core.types import (
     Demonstration,
     Label,
     Message,
+    NamedScores,
     Preference,
     Prompt,
     Ranking,
+    RatedText,
     RejectedRow,
 )
 from gnomon.data.reading.media.parts import media_of, media_reason
@@ -34,7 +36,9 @@ from gnomon.data.templates.tokenizer_compat import same_vocabulary
 REFUSED_CHARACTERS = 100_000  # characters of a refused row's text that are written beside its reason
 Encoded = tuple[list["Example"], list[RejectedRow]]
 MaskedIds = tuple[tuple[int, ...], tuple[bool, ...]]  # ids of a completion; true for those the policy chooses
-Row = Demonstration | Label | Preference | Ranking
+Row = Demonstration | Label | Preference | Ranking | RatedText | NamedScores
+OVERALL = ""  # the name of a rating of the whole answer among named scores
+NOUNS: dict[type, str] = {NamedScores: "scored completion", RatedText: "rated text"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,25 @@ class RankedIndices:
 
 
 @dataclass(frozen=True)
+class ScoreIndices:
+    """A score of one of an example's completions, on people's scale.
+
+    Attributes:
+        completion: index into `Example.completions`.
+        name: of the score; `OVERALL` for a rating of the whole answer.
+        value: mean over ratings.
+        weight: weight in the loss.
+        count: ratings behind the value.
+    """
+
+    completion: int
+    name: str
+    value: float
+    weight: float = 1.0
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class Example:
     """One prompt with its completions, as ids. A demonstration has one completion and no pairs.
 
@@ -75,6 +98,7 @@ class Example:
     masks: tuple[tuple[bool, ...], ...] = ()
     rankings: tuple[RankedIndices, ...] = ()
     good: bool | None = None
+    scores: tuple[ScoreIndices, ...] = ()
 
     @property
     def loss_terms(self) -> int:
@@ -189,6 +213,22 @@ def encode_rankings(records: Sequence[Ranking], tokenizer: Any, max_tokens: int)
     return _encode_compared(records, tokenizer, max_tokens)
 
 
+def encode_scores(records: Sequence[RatedText | NamedScores], tokenizer: Any, max_tokens: int) -> Encoded:
+    """Encode rated texts or named scores; those of one completion form one example, with the mean of its ratings.
+
+    A completion that is too long or that nobody scored, and a rated text without a prompt, are rejected.
+
+    Args:
+        records: the rated texts or named scores.
+        tokenizer: of the model, with its chat template.
+        max_tokens: length limit of prompt and completion together.
+
+    Returns:
+        The examples and the rejected rows.
+    """
+    return _encode_compared(records, tokenizer, max_tokens)
+
+
 def _encode_each(records: Sequence[Row], tokenizer: Any, max_tokens: int) -> Encoded:
     """Encode records, each to an example of its own."""
     examples: list[Example] = []
@@ -220,10 +260,15 @@ def encode_row(record: Row, tokenizer: Any, max_tokens: int, number: int = 1) ->
         max_tokens: length limit of prompt and completion together.
         number: of the record, from 1: its name in messages if it was read from no file.
     """
-    noun, completions = type(record).__name__.lower(), completions_of(record)
-    compared = isinstance(record, Preference | Ranking)
-    named = f"prompt '{record.prompt.id}'" if compared else f"'{completions[0].id}'"
+    kind, completions = type(record), answers_of(record)
+    noun, compared = NOUNS.get(kind, kind.__name__.lower()), isinstance(record, Preference | Ranking)
+    named = f"prompt '{record.prompt.id}'" if record.prompt and compared else f"'{completions[0].id}'"
     where = record.where or f"{noun} {number} ({named})"
+    if record.prompt is None:
+        reason = "the text has no prompt, and a reward model reads an answer after its prompt; give it one"
+        return _refused(where, reason, completions[0].text)
+    if isinstance(record, NamedScores) and not record.scores:
+        return _refused(where, "it has no score, all are null", completions[0].text)
     encoded = _encode_answers(tokenizer, record.prompt, completions, where, max_tokens)
     if isinstance(encoded, RejectedRow):
         return encoded
@@ -243,8 +288,19 @@ def encode_row(record: Row, tokenizer: Any, max_tokens: int, number: int = 1) ->
             return replace(example, rankings=(RankedIndices(tuple(range(len(answers))), record.weight),))
         case Label():
             return replace(example, weight=record.weight, good=record.good)
+        case RatedText():
+            score = ScoreIndices(0, OVERALL, record.mean, count=len(record.ratings))
+            return replace(example, scores=(score,))
+        case NamedScores():
+            scores = (ScoreIndices(0, name, value, record.weight) for name, value in record.scores.items())
+            return replace(example, scores=tuple(scores))
         case Demonstration():
             return replace(example, weight=record.weight)
+
+
+def answers_of(record: Row) -> tuple[Completion, ...]:
+    """Return the completions of a record; a rated text is one."""
+    return (Completion(record.id, record.text),) if isinstance(record, RatedText) else completions_of(record)
 
 
 def _encode_answers(
@@ -288,10 +344,12 @@ def join_examples(examples: Sequence[Example]) -> list[Example]:
         indices: dict[MaskedIds, int] = {}  # of the joined example's completions
         pairs: list[PairIndices] = []
         rankings: list[RankedIndices] = []
+        scores: list[ScoreIndices] = []
         for example in (examples[index] for index in part):
             at = [indices.setdefault(answer, len(indices)) for answer in _answers(example)]
             pairs += [replace(p, chosen=at[p.chosen], rejected=at[p.rejected]) for p in example.pairs]
             rankings += [replace(r, order=tuple(at[i] for i in r.order)) for r in example.rankings]
+            scores += [replace(s, completion=at[s.completion]) for s in example.scores]
         masks = tuple(mask for _, mask in indices)
         joined.append(
             replace(
@@ -299,10 +357,26 @@ def join_examples(examples: Sequence[Example]) -> list[Example]:
                 completions=tuple(ids for ids, _ in indices),
                 pairs=tuple(pairs),
                 rankings=tuple(rankings),
+                scores=_merged_scores(scores),
                 masks=() if all(map(all, masks)) else masks,
             )
         )
     return joined
+
+
+def _merged_scores(scores: Sequence[ScoreIndices]) -> tuple[ScoreIndices, ...]:
+    """Merge scores of one completion and name to one, with their mean by the number of ratings."""
+    groups: dict[tuple[int, str], list[ScoreIndices]] = {}
+    for score in scores:
+        groups.setdefault((score.completion, score.name), []).append(score)
+    merged = []
+    for (completion, name), group in groups.items():
+        count = sum(one.count for one in group)
+        value, weight = (
+            sum(getattr(one, key) * one.count for one in group) / count for key in ("value", "weight")
+        )
+        merged.append(ScoreIndices(completion, name, value, weight, count))
+    return tuple(merged)
 
 
 def _answers(example: Example) -> list[MaskedIds]:
@@ -438,4 +512,6 @@ ENCODE: dict[type, Callable[[Any, Any, int], Encoded]] = {
     Preference: encode_preferences,
     Label: encode_labels,
     Ranking: encode_rankings,
+    RatedText: encode_scores,
+    NamedScores: encode_scores,
 }

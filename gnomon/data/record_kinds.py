@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Demonstration, Label, NamedScores, Preference, Prompt, Ranking, RatedText
 from gnomon.data.formats.common.misspellings import is_misspelling
 from gnomon.data.formats.contract import Format
 from gnomon.data.formats.own_layout import GNOMON
@@ -21,9 +21,12 @@ from gnomon.data.reading.readers import Row, scan_rows
 from gnomon.data.reading.row_fields import KeysRead, filled
 from gnomon.data.records import EXPECTED, LABELS, NAMES, PROBED, RATINGS
 
-KINDS: tuple[type, ...] = (Preference, Ranking, Label, Demonstration, RatedText, Prompt)  # most specific first
+KINDS: tuple[type, ...] = (  # most specific first
+    Preference, Ranking, NamedScores, Label, Demonstration, RatedText, Prompt,
+)  # fmt: skip
 TELLING = {
     "prompt", "messages", "completion", "chosen", "rejected", "completions", "label", "text", "ratings", "rating",
+    "scores",
 }  # fmt: skip
 OPTIONAL = {"weight", "margin", "probability", "tie", "system", "answer", "rater", "raters", "tools"}
 
@@ -38,6 +41,8 @@ def has_columns_of(kind: type, row: Mapping[str, Any]) -> bool:
         return has("chosen", "rejected")
     if kind is Ranking:
         return has("completions")
+    if kind is NamedScores:
+        return isinstance(row.get("scores"), Mapping) and has("completion", "messages")
     if kind is Label:
         return any(row.get(key) not in (None, "") for key in LABELS)
     if kind is Demonstration:
@@ -119,6 +124,29 @@ def kind_of_file(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = 
         DataError: it holds none of them.
     """
     return recognize_kind(path, kinds, layout).kind
+
+
+def kinds_to_learn(
+    path: Path, kinds: Sequence[type], layout: RowLayout = OWN, *, scores: bool
+) -> tuple[type, ...]:
+    """Return the kinds of records that a file is learned from as: the first of `kinds` that its format holds.
+
+    Args:
+        path: of the file or folder.
+        kinds: kinds that can be learned from, the most wanted first.
+        layout: the layout of its rows, where the user gave one.
+        scores: whether named scores are learned beside, where the format holds them too.
+
+    Raises:
+        DataError: it holds none of them.
+    """
+    if len(kinds) == 1:
+        return tuple(kinds)
+    recognized = recognize_kind(path, kinds, layout)
+    held = recognized.match.format.kinds if recognized.match else ()
+    first = next((kind for kind in kinds if kind in held), recognized.kind)
+    beside = scores and NamedScores in held and first is not NamedScores
+    return (first, NamedScores) if beside else (first,)
 
 
 def recognize_kind(path: Path, kinds: Sequence[type] = KINDS, layout: RowLayout = OWN) -> FileRecognition:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gnomon.core.types import Completion, Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import (
+    Completion,
+    Demonstration,
+    Label,
+    NamedScores,
+    Preference,
+    Prompt,
+    Ranking,
+    RatedText,
+)
 from gnomon.data.reading.media.columns import MEDIA_COLUMNS
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.row_fields import filled
@@ -56,6 +65,10 @@ def _ranking(record: Ranking) -> Row:
     return {"prompt": prompt_row(record.prompt), "completions": completions, "weight": record.weight}
 
 
+def _named_scores(record: NamedScores) -> Row:
+    return {**_single(record), "scores": dict(record.scores), "weight": record.weight}
+
+
 def _label(record: Label) -> Row:
     return {**_single(record), "label": record.good, "weight": record.weight}
 
@@ -64,7 +77,7 @@ def _demonstration(record: Demonstration) -> Row:
     return {**_single(record), "weight": record.weight}
 
 
-def _single(record: Label | Demonstration) -> Row:
+def _single(record: Label | Demonstration | NamedScores) -> Row:
     return {"prompt": prompt_row(record.prompt), "completion": completion_row(record.completion)}
 
 
@@ -78,6 +91,7 @@ def _rated_text(record: RatedText) -> Row:
 _ROWS: dict[type, Callable[[Any], Row]] = {
     Preference: _preference,
     Ranking: _ranking,
+    NamedScores: _named_scores,
     Label: _label,
     Demonstration: _demonstration,
     RatedText: _rated_text,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Demonstration, Label, NamedScores, Preference, Prompt, Ranking, RatedText
 from gnomon.data.formats.common.record_parts import completions_of as completions_of, record_media as record_media
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.formats.registry import OWN, Recognized, RowLayout, recognize
@@ -42,9 +42,11 @@ from gnomon.data.reading.row_fields import (
     TrackedRow,
     brief,
     filled,
+    finite,
     identity,
     is_conversation_text,
     listed,
+    mapping,
     number,
     required,
     text,
@@ -55,6 +57,7 @@ Record = TypeVar("Record")
 NAMES: dict[Any, str] = {
     Preference: "preferences",
     Ranking: "rankings",
+    NamedScores: "named scores",
     Label: "labels",
     Demonstration: "demonstrations",
     RatedText: "rated texts",
@@ -65,7 +68,19 @@ RATINGS = ("rating", "value")  # columns that hold one rating of a text
 LABELS = ("label", "good")  # columns that label a completion good or bad
 ROUNDING = 1e-6  # by which a share may exceed its limit, as one that was written with few digits does
 TEXTS = frozenset(
-    {"id", "prompt", "completion", "messages", "chosen", "rejected", "weight", "probability", "margin", "tie"}
+    {
+        "id",
+        "prompt",
+        "completion",
+        "messages",
+        "chosen",
+        "rejected",
+        "weight",
+        "probability",
+        "margin",
+        "tie",
+        "scores",
+    }
 )
 
 
@@ -438,6 +453,15 @@ def _check_best_first(row: Mapping[str, Any], count: int) -> None:
             )
 
 
+def _named_scores(row: Mapping[str, Any]) -> NamedScores:
+    """Parse an answer with scores by name; a score that is null is absent."""
+    cells = mapping(required(row, "scores"))
+    scores = {str(name): finite(cells[name], f"scores.{name}") for name in cells if filled(cells[name])}
+    if unnamed := next((name for name in scores if not name.strip() or "#" in name), None):
+        raise DataError(f"scores has the name {unnamed!r}; give each score a name without #")
+    return NamedScores(*prompt_and_completion(row), scores, _weight(row))
+
+
 def _label(row: Mapping[str, Any]) -> Label:
     key = next((key for key in LABELS if row.get(key) not in (None, "")), "label")
     good = truth(required(row, key), key)
@@ -483,6 +507,7 @@ def _numbers(cells: Sequence[Any], key: str) -> tuple[float, ...]:
 _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
     Preference: _preference,
     Ranking: _ranking,
+    NamedScores: _named_scores,
     Label: _label,
     Demonstration: _demonstration,
     RatedText: _rated_text,
@@ -491,6 +516,7 @@ _PARSERS: dict[Any, Callable[[Mapping[str, Any]], Any]] = {
 EXPECTED: dict[Any, str] = {
     Preference: 'a row is {"prompt": "…", "chosen": "…", "rejected": "…"}.',
     Ranking: 'a row is {"prompt": "…", "completions": ["best", "…", "worst"]}.',
+    NamedScores: 'a row is {"prompt": "…", "completion": "…", "scores": {"helpfulness": 3, "safety": 1}}.',
     Label: 'a row is {"prompt": "…", "completion": "…", "label": true}.',
     Demonstration: 'a row is {"prompt": "…", "completion": "…"} or {"messages": […]}.',
     RatedText: 'a row is {"id": "…", "text": "…", "ratings": […]} or {"text": "…", "rater": "…", "rating": 3}.',

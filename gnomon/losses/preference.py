@@ -106,6 +106,12 @@ def plackett_luce(scores: Tensor) -> Tensor:
     return (remaining - scores).sum()
 
 
+def concordance(scores: Tensor) -> Tensor:
+    """Share of pairs in which the former of `scores` `[K]` is the larger, `[]`; equal ones count half."""
+    above, below = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
+    return pairwise_accuracy(scores[above] - scores[below]).mean()
+
+
 def pair_values(
     values: Tensor, mask: Tensor, rows: Tensor, others: Tensor, *, ld_alpha: float = 1.0, average: bool = False
 ) -> Tensor:

@@ -193,7 +193,9 @@ def load_reward_model(
     for module in (network.score, own_parts):
         if module is not None:
             module.requires_grad_(trainable != FROZEN)
-    return _with_card(RewardModel(network, tokenizer, compute, adapter), name)
+    model = _with_card(RewardModel(network, tokenizer, compute, adapter), name)
+    model.untrained_head = saved is None or (own_parts is not None and not own_parts.settings.overall)
+    return model
 
 
 def _load_ensemble(

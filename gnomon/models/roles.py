@@ -328,9 +328,11 @@ class RewardModel(Model):
         whole_conversation: a completion is scored at the last token that the chat template writes, as
             transformers scores a rendered conversation; otherwise at the token that ends the completion, as
             Gnomon trains.
+        untrained_head: its head is new, so that its score means nothing before it is trained.
     """
 
     whole_conversation = False
+    untrained_head = False
 
     def scores(self, tokens: TokenGroups) -> Tensor:
         """Compute one score per completion, `[N]`, in logits of being preferred.
@@ -338,7 +340,8 @@ class RewardModel(Model):
         Raises:
             ModelError: it was trained on named scores alone.
         """
-        if self.parts is not None and not self.parts.settings.overall:
+        if not self.has_score:
+            assert self.parts is not None
             raise ModelError(
                 "this reward model was trained on named scores alone and has no score of its own; take one of "
                 f"{', '.join(self.parts.names)} by name, as in MODEL#{self.parts.names[0]}."
@@ -375,6 +378,11 @@ class RewardModel(Model):
         if scale is None or not self.parts.settings.overall:
             return named
         return {RATING: scale.mean + scale.deviation * (outputs.score + self.offset), **named}
+
+    @property
+    def has_score(self) -> bool:
+        """Whether it has a score of its own, beside named ones."""
+        return self.parts is None or self.parts.settings.overall
 
     @property
     def parts(self) -> ScoreParts | None:

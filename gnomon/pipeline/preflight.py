@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gnomon.core.errors import ConfigError
 from gnomon.core.extensions import is_file_spec
-from gnomon.core.types import Prompt
+from gnomon.core.types import Preference, Prompt
 from gnomon.data.reading.sources import files_of
-from gnomon.data.record_kinds import kind_of_file
+from gnomon.data.record_kinds import kind_of_file, kinds_to_learn
 from gnomon.data.records import check_records
 from gnomon.data.reported_rows import report_unread
 from gnomon.models.external import check_external_model, model_path
@@ -38,7 +38,10 @@ def check_inputs(recipe: Recipe) -> None:
             continue
         path = own_file(source)
         layout = recipe.layout_of(source)
-        kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds, layout)
+        if kinds[0] is Preference:
+            (kind,) = kinds_to_learn(path, kinds, layout, scores=False)
+        else:
+            kind = kinds[0] if len(kinds) == 1 else kind_of_file(path, kinds, layout)
         if data.may_be_broken:
             continue
         keys = check_records(kind, path, layout)

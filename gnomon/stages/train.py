@@ -122,4 +122,6 @@ class TrainStage(TrainSettings, Stage):
         has_held_out_data = source_stage is not None and source_stage.parts() >= REQUIRED_PARTS
         if not isinstance(model, RewardModel | RewardPanel) or not has_held_out_data or not work.processes.main:
             return {}
+        if isinstance(model, RewardModel) and not model.has_score:
+            return {}
         return {"evaluation": evaluate_reward_model(model, self.name, source, work)}

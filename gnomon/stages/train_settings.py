@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gnomon.algorithms.registry import ALGORITHMS, find_algorithm
+from gnomon.algorithms.registry import ALGORITHMS, consumed_kinds, find_algorithm
 from gnomon.core.config import Settings, merge_deep, validate
 from gnomon.core.errors import ConfigError
 from gnomon.core.experience import Experience
@@ -188,7 +188,7 @@ class TrainSettings(Settings):
             models.append(ModelInput("critic", self.critic, ("policy", "reward", "critic")))
         if self.token_reward is not None:
             models.append(ModelInput("token_reward", self.token_reward, start))
-        data = [DataInput(source, (self.built_algorithm.consumes,)) for source in self.data_sources]
+        data = [DataInput(source, consumed_kinds(self.built_algorithm)) for source in self.data_sources]
         prompts = [DataInput(source, (Prompt,)) for source in self.prompt_sources]
         texts = [DataInput(part.data, (Demonstration,)) for part in (self.sft_mix, self.stored) if part]
         return Inputs(tuple(models), (*data, *prompts, *texts), tuple(self.rewards))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from gnomon.algorithms.contract import Algorithm, OnlineAlgorithm
+from gnomon.algorithms.registry import consumed_kinds
 from gnomon.core.experience import Experience
-from gnomon.core.types import Demonstration, Label, Preference, Ranking
+from gnomon.core.types import Demonstration, Label, NamedScores, Preference, Ranking
 from gnomon.data.encoding import Example
 from gnomon.data.tokenized.stored_examples import StoredExamples
 from gnomon.rollouts.sampling_params import Sampling
@@ -62,7 +63,7 @@ def data_incompatibility(algorithm: Algorithm, examples: Sequence[Example] | Non
         learns, loop = ("its own samples", "online") if online else (f"{kind.__name__}s", "offline")
         return f"{name} learns from {learns}; train it in the {loop} loop."
     sample = examples[:1] if isinstance(examples, StoredExamples) else examples  # those are of one kind
-    other = next((e for e in sample or () if _kind_of(e) is not kind), None)
+    other = next((e for e in sample or () if _kind_of(e) not in consumed_kinds(algorithm)), None)
     if other is None:
         return None
     return (
@@ -74,4 +75,6 @@ def data_incompatibility(algorithm: Algorithm, examples: Sequence[Example] | Non
 def _kind_of(example: Example) -> type:
     if example.pairs or example.rankings:
         return Preference if example.pairs else Ranking
+    if example.scores:
+        return NamedScores
     return Demonstration if example.good is None else Label

@@ -149,5 +149,7 @@ def test_no_algorithm_takes_an_odd_number(algorithm: str, value: float) -> None:
     kind = algorithms()[algorithm]
     for name, hint in settings_of(kind).items():
         if hint is not bool and "Literal" not in str(hint):
-            with pytest.raises(ConfigError, match=f"here: {name}: must "):
+            several = "tuple" in str(hint) or "Mapping" in str(hint)  # of numbers or settings, not one number
+            said = "input should be a valid" if several else "must "
+            with pytest.raises(ConfigError, match=f"here: {name}: {said}"):
                 validate(kind, {name: value}, "here")

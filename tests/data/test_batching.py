@@ -70,7 +70,7 @@ def test_collated_rankings_point_at_their_completions() -> None:
     batch = collate_rankings(examples, totals_of(examples))
     assert [order.tolist() for order in batch.order] == [[2, 0], [1, 0, 2], [4, 3]]
     assert batch.weight.tolist() == [1.0, 0.5, 3.0]
-    assert batch.totals == StepTotals(3, 5, examples=2)
+    assert batch.totals == StepTotals(3, 5, examples=2, judged={"rankings": 3})
 
 
 def test_masked_tokens_cost_but_do_not_count() -> None:
@@ -89,7 +89,8 @@ def test_totals_and_costs() -> None:
     """Rows are pairs where there are any, else completions; tokens are those of completions."""
     single = [Example("a", (1, 2, 3), ((4, 5),)), Example("b", (1,), ((6,),))]
     assert totals_of(single) == StepTotals(2, 3, examples=2)
-    assert totals_of(PAIRED) == StepTotals(3, 10, examples=2)
+    judged = {"pairs": 3, "paired_examples": 2}
+    assert totals_of(PAIRED) == StepTotals(3, 10, examples=2, judged=judged)
     assert [e.cost for e in PAIRED] == [9, 4]
     assert totals_of([*PAIRED, *single]) == StepTotals(5, 13, examples=4)
 

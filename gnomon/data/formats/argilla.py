@@ -20,12 +20,11 @@ from gnomon.data.formats.common.ballots import (
     ranked_ballot,
     single_answer,
 )
-from gnomon.data.formats.common.judged_answers import finite
 from gnomon.data.formats.common.verdicts import answer_pair, vote_for_first
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required
+from gnomon.data.reading.row_fields import brief, filled, finite, listed, mapping, required
 
 RESPONSES = ".responses"
 COUNTED = (None, "submitted")

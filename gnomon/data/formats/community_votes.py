@@ -12,7 +12,6 @@ from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
 from gnomon.data.formats.common.judged_answers import (
     ScoredAnswer,
-    finite,
     preference,
     preferences,
     ranking,
@@ -20,7 +19,7 @@ from gnomon.data.formats.common.judged_answers import (
 )
 from gnomon.data.formats.contract import Format
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import brief, listed, mapping, required, text
+from gnomon.data.reading.row_fields import brief, finite, listed, mapping, required, text
 
 SCORES = ("pm_score", "score", "votes")
 SHARES = {"1": 1.0, "0": 0.0}  # labels of SHP: 1 for answer A

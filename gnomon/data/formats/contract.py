@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Demonstration, Label, Preference, Prompt, Ranking
+from gnomon.core.types import Demonstration, Label, NamedScores, Preference, Prompt, Ranking
 from gnomon.data.reading.conversations import REFUSED_COLUMNS
 from gnomon.data.reading.media.columns import MEDIA_COLUMNS, media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
@@ -30,6 +30,7 @@ KEYS_OF_KIND: dict[type, tuple[str, ...]] = {
     Demonstration: ("label", "good", "answer"),
     Prompt: ("id", "answer"),
     Ranking: (),
+    NamedScores: ("scores",),
 }
 
 

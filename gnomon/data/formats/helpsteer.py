@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Preference, RatedText
+from gnomon.core.types import NamedScores, Preference, RatedText
 from gnomon.data.formats.common.judged_answers import SAME, preference, share_of, share_of_ties
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.reading.media.columns import media_cells
@@ -26,12 +26,12 @@ STRONGEST = 3
 class HelpSteer(Format):
     """One answer a row with five scores; two neighboring rows with one prompt are a preference.
 
-    Pairs are compared by helpfulness, and texts are rated by it.
+    Pairs are compared by helpfulness, and texts are rated by it; named scores have all five.
     """
 
     name = "helpsteer"
     title = "HelpSteer answers with scores"
-    kinds = (Preference, RatedText)
+    kinds = (Preference, RatedText, NamedScores)
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """A response with all five scores."""
@@ -40,8 +40,12 @@ class HelpSteer(Format):
         return None
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
-        """Return the row's answer, rated by helpfulness."""
+        """Return the row's answer, rated by helpfulness, or with its five scores."""
         own = _rated("", row)
+        if kind is NamedScores:
+            scores = {score: number(row, score, 0.0, 0.0, 4.0) for score in SCORES}
+            yield {"prompt": own.prompt, "completion": own.answer, "scores": scores}
+            return
         yield {"prompt": own.prompt, "text": own.answer, "rating": own.helpfulness}
 
     def scan(self, kind: type, rows: Iterable[ScannedRow]) -> Iterator[ScannedRow]:

@@ -20,13 +20,12 @@ from gnomon.data.formats.common.ballots import (
     ranked_ballot,
     single_answer,
 )
-from gnomon.data.formats.common.judged_answers import finite
 from gnomon.data.formats.common.record_parts import PROBABILITIES
 from gnomon.data.formats.common.verdicts import AnswerPair, answer_pair, vote_for_first
 from gnomon.data.formats.common.writing import check_no_tools, check_plain, final_answer, message_rows
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text
+from gnomon.data.reading.row_fields import brief, filled, finite, listed, mapping, required, text
 
 KINDS = {"pairwise": Preference, "choices": Preference, "ranker": Ranking, "rating": RatedText}
 ITEM_TEXTS = ("body", "text", "html", "title")

@@ -15,11 +15,11 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
-from gnomon.data.formats.common.judged_answers import ScoredAnswer, finite, preferences, ranking
+from gnomon.data.formats.common.judged_answers import ScoredAnswer, preferences, ranking
 from gnomon.data.formats.contract import Format, JoinedRow, UnusedRow
 from gnomon.data.reading.media.columns import media_cells
 from gnomon.data.reading.readers import Row, ScannedRow
-from gnomon.data.reading.row_fields import brief, filled, listed, mapping, required, text, truth
+from gnomon.data.reading.row_fields import brief, filled, finite, listed, mapping, required, text, truth
 
 ROLES = {"prompter": "user", "assistant": "assistant"}
 FEW = "it has fewer than two ranked replies"

@@ -5,16 +5,16 @@ Zhu et al. 2024 (Starling-7B), https://openreview.net/forum?id=GqDntYTTbk; Yuan 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference, Ranking
-from gnomon.data.formats.common.judged_answers import ScoredAnswer, finite, preferences, ranking
+from gnomon.data.formats.common.judged_answers import ScoredAnswer, preferences, ranking
 from gnomon.data.formats.common.question_columns import has_question, question_of
 from gnomon.data.formats.contract import Format
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import listed, mapping, required
+from gnomon.data.reading.row_fields import finite, listed, mapping, required
 
 LISTS = ("responses", "answers", "completions", "outputs", "candidates", "generations")
 RANKS = ("rank", "ranks", "ranking", "rankings")  # 1 is best
@@ -50,15 +50,35 @@ class RankedLists(Format):
         column = None if all(isinstance(one, Mapping) for one in cells) else _number_column(row, len(cells))
         if column is not None:
             sign = -1.0 if column in RANKS else 1.0
-            numbers = [sign * finite(one, column) for one in listed(row[column], column)]
+            numbers = [finite(one, column) for one in listed(row[column], column)]
+            if column in RANKS:
+                _check_ranks(numbers)
+            numbers = [sign * one for one in numbers]
             answers = [ScoredAnswer(cell, number) for cell, number in zip(cells, numbers, strict=True)]
         elif all(isinstance(one, Mapping) for one in cells):
             answers = [_ranked(mapping(one)) for one in cells]
+            _check_ranks([-one.score for one in answers])
         else:
             raise DataError(f"it has no list with a rank or score for each of the {len(cells)} {name}")
         if kind is Preference:
             return preferences(question_of(row), answers, margins=column in SCORES)
         return [ranking(question_of(row), answers)]
+
+
+def _check_ranks(ranks: Sequence[float]) -> None:
+    """Refuse ranks with a gap, whose missing answer may be the row's fault; means of several ranks have none.
+
+    After two answers with rank 1 the next has rank 2, or 3 as in sports.
+    """
+    if not all(rank.is_integer() for rank in ranks):
+        return
+    ordered = sorted(ranks)
+    start = min(ordered[0], 1.0)
+    for index, rank in enumerate(ordered):
+        dense = start + len(set(ordered[:index]) - {rank})
+        if rank not in (dense, start + ordered.index(rank)):
+            shown = ", ".join(f"{one:g}" for one in ordered)
+            raise DataError(f"ranks are {shown}: no answer has rank {dense:g}; give the whole ranking")
 
 
 def _list_column(row: Mapping[str, Any]) -> str | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Label, RatedText
-from gnomon.data.formats.common.judged_answers import finite
 from gnomon.data.formats.common.question_columns import (
     RATERS,
     answer_column,
@@ -18,7 +17,7 @@ from gnomon.data.formats.common.question_columns import (
 from gnomon.data.formats.contract import Format, UnusedRow, has_value
 from gnomon.data.reading.counting import counted
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import brief, filled, text
+from gnomon.data.reading.row_fields import brief, filled, finite, text
 
 LIKERT = {  # five points, worst first
     word: float(points)

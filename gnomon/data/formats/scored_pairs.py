@@ -11,13 +11,13 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.types import Preference
-from gnomon.data.formats.common.judged_answers import finite, preference, share_of
+from gnomon.data.formats.common.judged_answers import preference, share_of
 from gnomon.data.formats.common.question_columns import answer_cell, has_question, question_of
 from gnomon.data.formats.common.verdicts import AnswerPair, answer_pair
 from gnomon.data.formats.comparison import verdict_columns
 from gnomon.data.formats.contract import Format
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import filled, required, with_cells
+from gnomon.data.reading.row_fields import filled, finite, required, with_cells
 
 SCORE = re.compile(r"(?:score|rating|reward|points|quality)[ _-]?([a-z0-9])", re.IGNORECASE)
 FULL_TEXT = "full_text"  # key of WebGPT's questions

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.core.types import NamedScores, Preference, Ranking, RatedText
 from gnomon.data.formats.common.judged_answers import (
     ScoredAnswer,
-    finite,
     preference,
     preferences,
     ranking,
@@ -20,18 +19,18 @@ from gnomon.data.formats.common.judged_answers import (
 )
 from gnomon.data.formats.contract import Format, UnusedRow
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import listed, mapping, required, text
+from gnomon.data.reading.row_fields import finite, listed, mapping, required, text
 
 # Early releases hold ratings of 1 as 10: https://github.com/OpenBMB/UltraFeedback/issues/8
 BEST, POOR = 10, 2
 
 
 class UltraFeedback(Format):
-    """An instruction with several completions, each with an `overall_score`."""
+    """An instruction with several completions, each with an `overall_score` and a rating of four aspects."""
 
     name = "ultrafeedback"
     title = "UltraFeedback rows"
-    kinds = (Preference, Ranking, RatedText)
+    kinds = (Preference, Ranking, RatedText, NamedScores)
 
     def evidence(self, row: Mapping[str, Any]) -> str | None:
         """Completions are objects with `response` and `overall_score`."""
@@ -42,8 +41,11 @@ class UltraFeedback(Format):
         return "completions hold a response and an overall_score" if scored else None
 
     def convert(self, kind: type, row: Mapping[str, Any]) -> Iterable[Row]:
-        """Compare the completions by `overall_score`."""
+        """Compare the completions by `overall_score`, or score each by its aspects."""
         prompt = {"prompt": text(required(row, "instruction"), "instruction")}
+        if kind is NamedScores:
+            cells = [mapping(one) for one in listed(required(row, "completions"), "completions")]
+            return [{**prompt, "completion": _answer(one), "scores": _aspects(one)} for one in cells]
         answers = [_scored(mapping(one)) for one in listed(required(row, "completions"), "completions")]
         if kind is RatedText:
             return [{**prompt, "text": one.completion, "rating": one.score} for one in answers]
@@ -74,8 +76,21 @@ class UltraFeedbackBinarized(Format):
         yield preference(prompt, *sides, share_of(*scores), scores[0] - scores[1])
 
 
+def _answer(completion: Mapping[str, Any]) -> str:
+    return text(required(completion, "response"), "response")
+
+
+def _aspects(completion: Mapping[str, Any]) -> Row:
+    """Return the rating of each aspect; one that is not available is absent."""
+    annotations = mapping(required(completion, "annotations"))
+    ratings = {
+        aspect: mapping(annotations[aspect]).get("Rating") for aspect in annotations if annotations[aspect]
+    }
+    return {aspect: rating for aspect, rating in ratings.items() if rating not in (None, "", "N/A")}
+
+
 def _scored(completion: Mapping[str, Any]) -> ScoredAnswer:
-    answer = text(required(completion, "response"), "response")
+    answer = _answer(completion)
     score = finite(required(completion, "overall_score"), "overall_score")
     aspects = completion.get("fine-grained_score")
     if score == BEST and aspects is not None and finite(aspects, "fine-grained_score") <= POOR:

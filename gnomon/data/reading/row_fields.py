@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import reprlib
 from collections import Counter
@@ -101,6 +102,21 @@ def number(row: Mapping[str, Any], key: str, default: float, low: float, high: f
     if not low <= value <= high:
         raise DataError(f"{key} is {value}, outside {low} to {high}")
     return value
+
+
+def finite(value: Any, key: str) -> float:
+    """Parse a finite number, which a table holds as text.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        score = float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = math.nan
+    if isinstance(value, bool) or not math.isfinite(score):
+        raise DataError(f"{key} is {brief(value)}, not a finite number")
+    return score
 
 
 def truth(value: Any, key: str) -> bool:

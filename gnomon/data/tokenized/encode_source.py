@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.progress import SHORT_SECONDS, progress
-from gnomon.core.types import Preference, Ranking, RejectedRow
-from gnomon.data.encoding import Example, encode_row, join_examples
+from gnomon.core.types import NamedScores, Preference, Ranking, RatedText, RejectedRow
+from gnomon.data.encoding import Example, answers_of, encode_row, join_examples
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.pool import ordered_map
@@ -27,7 +27,6 @@ from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.records import (
     PromptIds,
     check_not_empty,
-    completions_of,
     own_rows,
     parse_at,
     prompt_digest,
@@ -39,6 +38,7 @@ from gnomon.data.tokenized.example_file import BATCH, ExampleFile, concatenated,
 if TYPE_CHECKING:
     import pyarrow as pa
 
+JOINED = (Preference, Ranking, RatedText, NamedScores)  # kinds whose rows of one prompt are joined
 SHARD = 256  # rows that a worker process gets at once
 Positioned = tuple[str, Mapping[str, Any] | DataError]
 
@@ -109,9 +109,10 @@ class ShardEncoder:
             except DataError as error:
                 fault = str(error if error is row else row_fault(self.kind, self.path, where, error))
                 break
-            digest = prompt_digest(record.prompt)
-            prompts.append((where, record.prompt.id, digest))
-            controls.add(self.tokenizer, record.prompt, completions_of(record))
+            digest = prompt_digest(record.prompt) if record.prompt else b""
+            prompts.append((where, record.prompt.id if record.prompt else "", digest))
+            if record.prompt:
+                controls.add(self.tokenizer, record.prompt, answers_of(record))
             encoded = encode_row(record, self.tokenizer, self.max_tokens)
             if isinstance(encoded, RejectedRow):
                 rejected.append(encoded)
@@ -165,7 +166,7 @@ def encode_source(
             prompt_of_row.extend(numbers.setdefault(name, len(numbers)) for name in shard.accepted)
             writer.write_batch(shard.batch)
     check_not_empty(counts.rows, kind, path, keys)
-    if kind in (Preference, Ranking) and len(numbers) < len(prompt_of_row):
+    if kind in JOINED and len(numbers) < len(prompt_of_row):
         _join(ExampleFile(rows_file), prompt_of_row, out, facts)
         rows_file.unlink()
     else:

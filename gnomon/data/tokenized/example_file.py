@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnomon.data.encoding import Example, PairIndices, RankedIndices
+from gnomon.data.encoding import Example, PairIndices, RankedIndices, ScoreIndices
 from gnomon.data.example_columns import ExampleColumns
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def example_schema(facts: Mapping[str, Any] | None = None) -> pa.Schema:
     ids = pa.list_(pa.int32())
     pair = {"chosen": pa.int32(), "rejected": pa.int32()}
     pair |= {name: pa.float64() for name in ("probability", "margin", "weight", "tie")}
+    score = {"completion": pa.int32(), "name": pa.string(), "value": pa.float64()}
+    score |= {"weight": pa.float64(), "count": pa.int64()}
     fields = {
         "prompt_id": pa.string(),
         "prompt_digest": pa.binary(),
@@ -46,6 +48,7 @@ def example_schema(facts: Mapping[str, Any] | None = None) -> pa.Schema:
         "rankings": pa.list_(pa.struct({"order": ids, "weight": pa.float64()})),
         "weight": pa.float64(),
         "good": pa.bool_(),
+        "scores": pa.list_(pa.struct(score)),
     }
     metadata = None if facts is None else {FACTS: json.dumps(facts).encode()}
     return pa.schema(list(fields.items()), metadata=metadata)
@@ -77,6 +80,7 @@ def _row(example: Example, prompt_digest: bytes) -> dict[str, Any]:
         "rankings": [vars(ranking) for ranking in example.rankings],
         "weight": example.weight,
         "good": example.good,
+        "scores": [vars(score) for score in example.scores],
     }
 
 
@@ -140,6 +144,7 @@ class ExampleFile(Sequence[Example]):
                 RankedIndices(tuple(one["order"]), one["weight"]) for one in batch["rankings"][row].as_py()
             ),
             good=good,
+            scores=tuple(ScoreIndices(**score) for score in batch["scores"][row].as_py()),
         )
 
     def prompt_digest(self, index: int) -> bytes:
@@ -175,6 +180,14 @@ class ExampleFile(Sequence[Example]):
             completion_counts=lengths(batch["completions"] for batch in self._batches),
             completion_lengths=lengths(batch["completions"].flatten() for batch in self._batches),
         )
+
+    def scores(self) -> list[list[tuple[str, float]]]:
+        """Return the name and value of each example's scores."""
+        return [
+            [(one["name"], one["value"]) for one in scores]
+            for batch in self._batches
+            for scores in batch["scores"].to_pylist()
+        ]
 
     def prompt_digests(self) -> list[bytes]:
         """Return the digest of each example's prompt."""

@@ -61,6 +61,11 @@ class StoredExamples(Sequence[Example]):
             completion_lengths=np.concatenate([part.completion_lengths for part in parts]),
         )
 
+    def scores(self) -> list[list[tuple[str, float]]]:
+        """Return the name and value of each example's scores, without reading tokens."""
+        by_file = [file.scores() for file in self._files]
+        return [by_file[n][int(row)] for n, row in zip(self._of_file.tolist(), self._rows, strict=True)]
+
     def _named(self, number: int, prompt_id: str) -> str:
         return f"{self._names[number]}:{prompt_id}" if prompt_id in self._ambiguous else prompt_id
 

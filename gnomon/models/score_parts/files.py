@@ -29,13 +29,14 @@ def parts_of(network: Any) -> ScoreParts | None:
     return parts if isinstance(parts, ScoreParts) else None
 
 
-def add_parts(network: Any, wanted: PartSettings, name: str) -> None:
+def add_parts(network: Any, wanted: PartSettings, name: str, *, empty: bool = False) -> None:
     """Add the parts that are wanted and that the network does not have yet.
 
     Args:
         network: with a head.
         wanted: the parts; named scores that the network has are kept beside them.
         name: of the model, for messages.
+        empty: add a module that holds settings alone where nothing is wanted.
 
     Raises:
         ModelError: it has a named score of the same name with another loss or scale, or a gate would have none.
@@ -61,10 +62,12 @@ def add_parts(network: Any, wanted: PartSettings, name: str) -> None:
             f"a gate weighs named scores, and model '{name}' has none; name them in settings.scores, or start "
             "from a reward model that has some."
         )
-    if settings == before:
+    if settings == before and not empty:
         return
     parts = ScoreParts(network.config.get_text_config().hidden_size, settings)
+    parts.fresh = set(settings.scores) - set(before.scores)
     if former is not None:
+        parts.fresh |= former.fresh
         for score in former.names:
             parts.head(score).load_state_dict(former.head(score).state_dict())
         if former.gate is not None and former.names == parts.names and parts.gate is not None:
@@ -77,7 +80,7 @@ def add_parts(network: Any, wanted: PartSettings, name: str) -> None:
 def remember_parts(network: Any) -> None:
     """Write the settings of the parts into the network's configuration, which is saved with it."""
     parts = parts_of(network)
-    if parts is not None and not parts.settings.empty:
+    if parts is not None:
         setattr(network.config, KEY, parts.settings.model_dump(mode="json"))
 
 

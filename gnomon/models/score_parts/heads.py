@@ -127,11 +127,19 @@ class Gate(nn.Module):
 
 
 class ScoreParts(nn.Module):
-    """The parts of a reward model beside its head."""
+    """The parts of a reward model beside its head.
+
+    Attributes:
+        settings: what there is.
+        fresh: names of the scores whose heads have learned nothing yet.
+    """
+
+    fresh: set[str]
 
     def __init__(self, width: int, settings: PartSettings):
         super().__init__()
         self.settings = settings
+        self.fresh = set()
         self.names = list(settings.scores)
         self.heads = nn.ModuleList(NamedHead(width, settings.scores[name]) for name in self.names)
         self.gate = Gate(width, len(self.names)) if settings.gate else None

@@ -86,5 +86,5 @@ class PartSettings(Settings):
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to store."""
+        """Whether there are no parts."""
         return self == PartSettings()

@@ -21,6 +21,7 @@ from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.stages.common.encoded_data import EncodedData, encode_data, report_control_tokens, report_rejected
 from gnomon.stages.common.load import load_auxiliary_models
 from gnomon.stages.common.results import Failure, LoopResult
+from gnomon.stages.common.score_scales import start_scores
 from gnomon.stages.references import CRITIC
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
@@ -73,6 +74,8 @@ def train_offline(
     if work.processes.main:
         write_jsonl(folder / "rejected.jsonl", rejected)
     sample_logger = make_sample_logger(data.prompts, work, model, settings.log_samples_every, folder)
+    if isinstance(model, RewardModel):
+        start_scores(model, stage, data.examples, data.kinds)
     with step_callback(folder, work, stop_condition, sample_logger) as callback:
         final = OfflineLoop(
             algorithm=algorithm,
@@ -91,7 +94,7 @@ def train_offline(
         ).run()
     if isinstance(model, RewardModel):
         model.score_by_steps(getattr(algorithm, "steps", None))  # of a process reward model
-        if model.steps is None:  # centering would shift the logits of a probability
+        if model.steps is None and model.has_score:  # centering would shift the logits of a probability
             center_scores(model, data.examples)
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     return LoopResult(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Labels, Metrics, Preferences, Rankings
+from gnomon.core.batches import Judgements, Labels, Metrics, Preferences, Rankings, ScoredRows
 from gnomon.core.errors import ConfigError
 from gnomon.models.reward_ensemble import RewardEnsemble
 from gnomon.models.roles import RewardOutputs
@@ -116,6 +116,7 @@ class _Wrapped:
     def __init__(self, inner: Any):
         self.inner = inner
         self.consumes: type = inner.consumes
+        self.also_consumes: tuple[type, ...] = getattr(inner, "also_consumes", ())
         self.trains: str = inner.trains
         self.loop_defaults: Mapping[str, Any] = inner.loop_defaults
         self.min_group_size: int = inner.min_group_size
@@ -194,5 +195,18 @@ def weighted(batch: Any, seed: int, member: int, scale: float = 1.0) -> Any:
     """
     if not torch.is_grad_enabled():
         return batch
+    if isinstance(batch, Judgements):
+        return replace(
+            batch,
+            pairs=None if batch.pairs is None else weighted(batch.pairs, seed, member, scale),
+            rankings=None if batch.rankings is None else weighted(batch.rankings, seed, member, scale),
+            scores=_weighted_scores(batch, seed, member, scale),
+        )
     weights = scale * bootstrap_weights(batch, seed, member)
     return replace(batch, weight=batch.weight * weights.to(batch.weight))
+
+
+def _weighted_scores(batch: Judgements, seed: int, member: int, scale: float) -> dict[str, ScoredRows]:
+    by_prompt = torch.tensor([float(poisson_weight(seed, member, p.tolist())) for p in batch.tokens.prompts])
+    by_row = scale * by_prompt[batch.tokens.group]
+    return {name: replace(one, weight=one.weight * by_row[one.rows]) for name, one in batch.scores.items()}

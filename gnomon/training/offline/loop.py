@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.algorithms.contract import StepStatisticsAlgorithm, needs_step_statistics
+from gnomon.algorithms.registry import consumed_kinds
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
 from gnomon.core.progress import console
-from gnomon.data.batching import COLLATE, epoch_order, pack_by_tokens, token_groups, totals_of
+from gnomon.data.batching import collate_for, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.example_columns import columns_of
 from gnomon.data.mismatched_pairs import MismatchedPairs, mismatched_pairs
@@ -334,7 +335,7 @@ class OfflineLoop(TrainingLoop):
         """A batch of some examples, or of their mismatched pairs, with reference log-probs."""
         examples = self.mismatched if mismatched else self.examples
         logprobs = self.mismatched_reference_logprobs if mismatched else self.reference_logprobs
-        batch: Any = COLLATE[self.algorithm.consumes]([examples[row] for row in rows], totals)
+        batch: Any = collate_for(consumed_kinds(self.algorithm))([examples[row] for row in rows], totals)
         if not logprobs:
             return batch
         return replace(batch, reference_logprobs=pad_rows([t for row in rows for t in logprobs[row]], 0.0))

@@ -44,7 +44,7 @@ def test_scores_are_margins_and_ranks_are_none(rows_file: Callable[..., Path]) -
     row = {"prompt": "Name a film.", "responses": ["Ikiru.", "Ran."]}
     (scored,) = read_records(Preference, rows_file({**row, "scores": [1, 4]}))
     assert (scored.chosen.text, scored.margin) == ("Ran.", 3)
-    (ranked,) = read_records(Preference, rows_file({**row, "ranks": [1, 4]}))
+    (ranked,) = read_records(Preference, rows_file({**row, "ranks": [1, 2]}))
     assert (ranked.chosen.text, ranked.margin) == ("Ikiru.", 0)
 
 

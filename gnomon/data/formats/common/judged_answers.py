@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gnomon.core.errors import DataError
 from gnomon.data.formats.contract import UnusedRow
 from gnomon.data.reading.readers import Row
-from gnomon.data.reading.row_fields import brief
 
 TIE = 0.5  # the vote of one who calls two answers equal
 SAME = "both answers are the same"
@@ -109,18 +106,3 @@ def ranking(prompt: Row, answers: Iterable[ScoredAnswer], weight: float = 1.0) -
 def share_of(first: float, second: float) -> float:
     """Return the vote that two scores are: 1 for the first, 0 for the second, 0.5 for a tie."""
     return (first > second) + 0.5 * (first == second)
-
-
-def finite(value: Any, key: str) -> float:
-    """Parse a finite number, which a table holds as text.
-
-    Raises:
-        DataError: it is none.
-    """
-    try:
-        score = float(value)
-    except (TypeError, ValueError, OverflowError):
-        score = math.nan
-    if isinstance(value, bool) or not math.isfinite(score):
-        raise DataError(f"{key} is {brief(value)}, not a finite number")
-    return score

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.algorithms.contract import algorithms
+from gnomon.algorithms.registry import consumed_kinds
 from gnomon.core.config import read_yaml
 from gnomon.core.errors import GnomonError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Demonstration, Prompt
 from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.sources import files_of
-from gnomon.data.record_kinds import KINDS
+from gnomon.data.record_kinds import KINDS, kinds_to_learn
 from gnomon.models.external import model_path
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.references import BASE, CRITIC, is_not_a_model
@@ -185,7 +186,18 @@ def _data_of(part: Mapping[str, Any], run: Path, code: Mapping[str, Any]) -> Ite
     sources += [(extra.get("data"), Demonstration) for extra in beside]
     for source, of in sources:
         if isinstance(source, str) and isinstance(of, type) and (path := path_of(source, run)) is not None:
-            yield TrainingData(path, of, _layout_of(source, run))
+            layout = _layout_of(source, run)
+            yield TrainingData(path, _kind_in(path, of, part, layout), layout)
+
+
+def _kind_in(path: Path, kind: type, part: Mapping[str, Any], layout: RowLayout) -> type:
+    """The kind of records that a training read from a file: `kind`, unless its algorithm learns from several."""
+    algorithm = algorithms().get(str(part.get("algorithm")))
+    if algorithm is None or consumed_kinds(algorithm)[0] is not kind:
+        return kind
+    with suppress(GnomonError):  # a file that is gone or changed is dealt with where it is read
+        return kinds_to_learn(path, consumed_kinds(algorithm), layout, scores=False)[0]
+    return kind
 
 
 def _prompts_of(part: Mapping[str, Any], run: Path) -> Iterator[TrainingData]:
