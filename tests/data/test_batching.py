@@ -92,7 +92,7 @@ def test_totals_and_costs() -> None:
     judged = {"pairs": 3, "paired_examples": 2}
     assert totals_of(PAIRED) == StepTotals(3, 10, examples=2, judged=judged)
     assert [e.cost for e in PAIRED] == [9, 4]
-    assert totals_of([*PAIRED, *single]) == StepTotals(5, 13, examples=4)
+    assert totals_of([*PAIRED, *single]) == StepTotals(5, 13, examples=4, judged=judged)
 
 
 def test_examples_of_one_prompt_share_it() -> None:

@@ -16,7 +16,8 @@ from tiny import ragged_groups, tiny_reward_model
 from gnomon.algorithms.reward_model import RewardModeling
 from gnomon.core.errors import ConfigError
 from gnomon.core.progress import StopSignal
-from gnomon.data.batching import COLLATE, totals_of
+from gnomon.data.batching import COLLATE, collate_judgements, totals_of
+from gnomon.data.encoding import Example, PairIndices, RankedIndices, ScoreIndices
 from gnomon.models.reward_ensemble import RewardEnsemble, head_ensemble
 from gnomon.models.roles import RewardModel
 from gnomon.models.settings import PLAIN_HEAD, Combination, HeadSettings, Trainable
@@ -28,6 +29,7 @@ from gnomon.training.offline.bootstrap import (
     bootstrap_weights,
     member_seed,
     poisson_weight,
+    weighted,
 )
 from gnomon.training.offline.loop import OfflineLoop
 from gnomon.training.runtime.model_bundle import TrainedModels
@@ -168,3 +170,20 @@ def test_members_whose_trunk_learns_have_one_best_step(tmp_path: Path, trainable
         final = loop.evaluate()
         for member, value in enumerate(loop.best.values):  # type: ignore[attr-defined]
             assert final[f"member_{member}_loss"] == pytest.approx(value, abs=1e-6)
+
+
+def test_the_bootstrap_weighs_judgements_of_every_kind_by_their_prompt() -> None:
+    examples = [
+        Example("p", (1,), ((2,), (3,)), pairs=(PairIndices(0, 1, 1.0, 0.0, 2.0),)),
+        Example("q", (4, 5), ((6,), (7,)), rankings=(RankedIndices((1, 0), 1.0),)),
+        Example("r", (8,), ((9,),), scores=(ScoreIndices(0, "help", 3.0, 0.5),)),
+    ]
+    batch = collate_judgements(examples, totals_of(examples))
+    for member in range(4):
+        own = weighted(batch, 5, member, scale=3.0)
+        draws = [3.0 * poisson_weight(5, member, example.prompt) for example in examples]
+        assert own.pairs.weight.tolist() == [2.0 * draws[0]]
+        assert own.rankings.weight.tolist() == [draws[1]]
+        assert own.scores["help"].weight.tolist() == [0.5 * draws[2]]
+    with torch.no_grad():
+        assert weighted(batch, 5, 0) is batch

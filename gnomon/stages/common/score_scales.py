@@ -61,8 +61,8 @@ def start_scores(
         _check_values(name, values[name], bounds[name], stage)
     if OVERALL in values and settings.ensemble is not None and settings.ensemble.kind != "models":
         raise ConfigError(
-            f"stage '{stage}': an ensemble of {settings.ensemble.kind} has no scale of ratings; set ensemble.kind "
-            "to models, or leave the ratings out."
+            f"stage '{stage}': an ensemble of {settings.ensemble.kind} has no scale of ratings; set "
+            "ensemble.kind to models, or leave the ratings out."
         )
     gate = getattr(algorithm, "gate", False)
     if gate and not {Preference, Ranking} & set(kinds):
