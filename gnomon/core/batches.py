@@ -29,12 +29,14 @@ class TokenGroups:
         completions: N integer tensors `[T_n]`, none of them empty.
         group: `[N]`, which prompt each completion belongs to.
         masks: N boolean tensors `[T_n]`; false for tokens the policy did not choose (tool output, other turns).
+        names: ids of the G prompts, for draws by prompt; empty if unknown.
     """
 
     prompts: tuple[Tensor, ...]
     completions: tuple[Tensor, ...]
     group: Tensor
     masks: tuple[Tensor, ...]
+    names: tuple[str, ...] = ()
 
     @classmethod
     def build(
@@ -43,6 +45,7 @@ class TokenGroups:
         completions: Sequence[Sequence[int]],
         group: Sequence[int],
         masks: Sequence[Sequence[bool]] | None = None,
+        names: Sequence[str] = (),
     ) -> TokenGroups:
         """Build from plain lists.
 
@@ -51,6 +54,7 @@ class TokenGroups:
             completions: N lists of ids.
             group: N numbers, the prompt of each completion.
             masks: N lists, false for tokens that the policy did not choose; without, every token counts.
+            names: ids of the G prompts.
         """
         tokens = tuple(torch.tensor(list(c), dtype=torch.long) for c in completions)
         token_masks = (
@@ -63,6 +67,7 @@ class TokenGroups:
             completions=tokens,
             group=torch.tensor(list(group), dtype=torch.long),
             masks=token_masks,
+            names=tuple(names),
         )
         assert all(len(p) for p in groups.prompts), "a prompt has no tokens"
         assert all(len(c) for c in tokens), "a completion has no tokens"
@@ -98,6 +103,7 @@ class TokenGroups:
             completions=tuple(self.completions[r] for r in rows),
             group=torch.tensor([new[g] for g in old], dtype=torch.long),
             masks=tuple(self.masks[r] for r in rows),
+            names=tuple(self.names[g] for g in new) if self.names else (),
         )
 
 

@@ -51,6 +51,7 @@ def token_groups(examples: Sequence[Example]) -> TokenGroups:
         completions=[c for e in examples for c in e.completions],
         group=[index[e.prompt_id] for e in examples for _ in e.completions],
         masks=[m for e in examples for m in e.masks or [[True] * len(c) for c in e.completions]],
+        names=list(keys),
     )
 
 

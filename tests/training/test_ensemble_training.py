@@ -51,7 +51,7 @@ def preferences() -> Any:
 
 def test_weights_of_the_bootstrap_are_poisson_of_rate_1() -> None:
     """Shares 1/e, 1/e, 1/2e, 1/6e of 20,000 draws, ± 5 standard errors (below 0.0035 each)."""
-    draws = Counter(poisson_weight(7, member, [n, 2 * n]) for n in range(4_000) for member in range(5))
+    draws = Counter(poisson_weight(7, member, f"prompt {n}") for n in range(4_000) for member in range(5))
     for count, share in enumerate((1, 1, 1 / 2, 1 / 6)):
         assert draws[count] / 20_000 == pytest.approx(share / math.e, abs=0.0175)
     assert pytest.approx(1 - 1 / math.e) == KEPT
@@ -66,6 +66,9 @@ def test_a_weight_depends_on_seed_member_and_prompt_alone() -> None:
             of_group = w[batch.tokens.group[batch.chosen] == group]
             assert len(set(of_group.tolist())) <= 1
     torch.testing.assert_close(bootstrap_weights(preferences(), 3, 2), weights[2])
+    fewer = examples_for(RewardModeling())[5:]  # weights depend neither on the order nor on the other prompts
+    own = COLLATE[RewardModeling.consumes](fewer, totals_of(fewer))
+    torch.testing.assert_close(bootstrap_weights(own, 3, 2), weights[2][-len(own.chosen) :])
     assert any(not torch.equal(bootstrap_weights(batch, 4, n), w) for n, w in enumerate(weights))
 
 

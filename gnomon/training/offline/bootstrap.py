@@ -1,14 +1,14 @@
 """Losses of an ensemble's members, each on its own bootstrap of the prompts.
 
 The bootstrap is the online one (Oza and Russell 2001): a prompt counts Poisson(1) times for a member, drawn from
-the seed, the member and the prompt's tokens alone, so it depends neither on the order of the data nor on which
+the seed, the member and the prompt's id alone, so it depends neither on the order of the data nor on which
 other prompts there are. Whole prompts are drawn, not pairs: pairs of one prompt share completions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -25,16 +25,15 @@ from gnomon.models.roles import RewardOutputs
 KEPT = 1 - math.exp(-1.0)  # probability that a member has a prompt at all
 
 
-def poisson_weight(seed: int, member: int, prompt: Sequence[int]) -> int:
+def poisson_weight(seed: int, member: int, prompt: str) -> int:
     """Draw how often a member's bootstrap holds a prompt, from Poisson(1).
 
     Args:
         seed: of the run.
         member: number of the member.
-        prompt: token ids.
+        prompt: its id.
     """
-    text = f"{seed} {member} " + " ".join(map(str, prompt))
-    uniform = int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "big") / 2**56
+    uniform = int.from_bytes(blake2b(f"{seed} {member} {prompt}".encode(), digest_size=7).digest(), "big") / 2**56
     count, term, total = 0, math.exp(-1.0), math.exp(-1.0)
     while uniform >= total and count < 20:
         count += 1
@@ -64,7 +63,8 @@ def bootstrap_weights(batch: Preferences | Labels | Rankings, seed: int, member:
     Raises:
         ConfigError: the batch is of a kind without a weight for each term.
     """
-    by_prompt = torch.tensor([float(poisson_weight(seed, member, p.tolist())) for p in batch.tokens.prompts])
+    assert batch.tokens.names, "the batch does not name its prompts"
+    by_prompt = torch.tensor([float(poisson_weight(seed, member, name)) for name in batch.tokens.names])
     return by_prompt[batch.tokens.group[_completion_of_each_term(batch)]]
 
 

@@ -223,7 +223,7 @@ def _train_member(
     seed = work.recipe.seed
     examples, algorithm = data.examples, None
     if settings.bagging:
-        rows = [row for row, example in enumerate(examples) if poisson_weight(seed, member, example.prompt)]
+        rows = [row for row, example in enumerate(examples) if poisson_weight(seed, member, example.prompt_id)]
         examples, algorithm = _select(examples, rows), MemberLoss(stage.built_algorithm, seed, member)
     if not examples:
         raise DataError(
