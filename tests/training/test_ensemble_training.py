@@ -184,7 +184,7 @@ def test_the_bootstrap_weighs_judgements_of_every_kind_by_their_prompt() -> None
     batch = collate_judgements(examples, totals_of(examples))
     for member in range(4):
         own = weighted(batch, 5, member, scale=3.0)
-        draws = [3.0 * poisson_weight(5, member, example.prompt) for example in examples]
+        draws = [3.0 * poisson_weight(5, member, example.prompt_id) for example in examples]
         assert own.pairs.weight.tolist() == [2.0 * draws[0]]
         assert own.rankings.weight.tolist() == [draws[1]]
         assert own.scores["help"].weight.tolist() == [0.5 * draws[2]]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gnomon.algorithms.contract import Models
-from gnomon.core.batches import Judgements, Labels, Metrics, Preferences, Rankings, ScoredRows
+from gnomon.core.batches import Judgements, Labels, Metrics, Preferences, Rankings, ScoredRows, TokenGroups
 from gnomon.core.errors import ConfigError
 from gnomon.models.reward_ensemble import RewardEnsemble
 from gnomon.models.roles import RewardOutputs
@@ -63,9 +63,13 @@ def bootstrap_weights(batch: Preferences | Labels | Rankings, seed: int, member:
     Raises:
         ConfigError: the batch is of a kind without a weight for each term.
     """
-    assert batch.tokens.names, "the batch does not name its prompts"
-    by_prompt = torch.tensor([float(poisson_weight(seed, member, name)) for name in batch.tokens.names])
-    return by_prompt[batch.tokens.group[_completion_of_each_term(batch)]]
+    return _by_completion(batch.tokens, seed, member)[_completion_of_each_term(batch)]
+
+
+def _by_completion(tokens: TokenGroups, seed: int, member: int) -> Tensor:
+    """Weight of each completion's prompt, `[N]`."""
+    assert tokens.names, "the batch does not name its prompts"
+    return torch.tensor([float(poisson_weight(seed, member, name)) for name in tokens.names])[tokens.group]
 
 
 def _completion_of_each_term(batch: Any) -> Tensor:
@@ -207,6 +211,5 @@ def weighted(batch: Any, seed: int, member: int, scale: float = 1.0) -> Any:
 
 
 def _weighted_scores(batch: Judgements, seed: int, member: int, scale: float) -> dict[str, ScoredRows]:
-    by_prompt = torch.tensor([float(poisson_weight(seed, member, p.tolist())) for p in batch.tokens.prompts])
-    by_row = scale * by_prompt[batch.tokens.group]
+    by_row = scale * _by_completion(batch.tokens, seed, member)
     return {name: replace(one, weight=one.weight * by_row[one.rows]) for name, one in batch.scores.items()}
