@@ -121,18 +121,20 @@ def did_you_mean(word: str, known: Iterable[str], table: Mapping[str, str] | Non
 NO_MAPPING = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")  # pydantic's types of errors
 
 
-def validate(kind: type[T], content: Mapping[str, Any], where: str) -> T:
+def validate(kind: type[T], content: Mapping[str, Any], where: str, *, any_text: bool = False) -> T:
     """Check `content` against a settings class or dataclass.
 
     Args:
         kind: the settings class or dataclass.
         content: keys and values as read.
         where: position for the error, such as a file and a stage.
+        any_text: whether texts may hold NUL, which settings may not.
 
     Raises:
         ConfigError: the first fault, in one sentence.
     """
-    check_texts(content, where)
+    if not any_text:
+        check_texts(content, where)
     adapter = TypeAdapter(kind)
     known = _field_names(kind)
     for key in content:

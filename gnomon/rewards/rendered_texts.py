@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from gnomon.core.errors import DataError
 from gnomon.core.types import RejectedRow
 from gnomon.data.encoding import Example
+from gnomon.data.reading.row_fields import check_text
 from gnomon.data.templates.chat_template import ids_of, text_after_answer, turn_end
 from gnomon.rewards.reward import LearnedReward, Reward, Scores
 
@@ -43,6 +45,10 @@ class RenderedTextReward:
 
     def _encoded(self, row: int, prompt: str, text: str) -> Example | RejectedRow:
         model, tokenizer = self.reward.model, self.reward.model.tokenizer
+        try:
+            check_text(prompt + text, "the text")
+        except DataError as error:
+            return RejectedRow("", str(error).rstrip("."))
         text = _without_ends(tokenizer, text)
         known = prompt != "" and text.startswith(prompt)
         start, answer = (prompt, text[len(prompt) :]) if known else ("", text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
@@ -73,7 +74,12 @@ class ServedReward:
             prompts: of the rows.
             completions: of the rows.
         """
-        return await asyncio.wrap_future(self.queue.submit(kind, prompts, completions))
+        rows = await asyncio.wrap_future(self.queue.submit(kind, prompts, completions))
+        return [replace(row, parts=self._named(row.parts)) for row in rows]
+
+    def _named(self, parts: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Return the parts of a score, that of the model under its name in responses, which shows no path."""
+        return {self.name if part == self.reward.name else part: value for part, value in parts.items()}
 
     async def score_rows(self, rows: list[RequestRow]) -> list[RowScore]:
         """Score rows; those that cannot be scored keep their reason."""

@@ -45,7 +45,23 @@ def test_scores_are_those_of_the_model(client: ScoringClient, judge: LearnedRewa
     results = client.score([QUESTION] * 5, list(ANSWERS))
     assert [row["score"] for row in results] == pytest.approx(direct(judge), abs=1e-5)
     assert [row["parts"] for row in results] == [{"judge": row["score"]} for row in results]
+
+
+def test_the_path_of_a_model_is_in_no_response(chat_tokenizer: Any) -> None:
+    reward = LearnedReward(tiny_reward_model(chat_tokenizer), "/home/ann/runs/rm")
+    with serving_reward(reward, "rm") as client:
+        response = client.post("/v1/score", {"prompts": [QUESTION], "completions": ["good"]})
+    assert "/home" not in response.text
+    assert response.json()["results"][0]["parts"].keys() == {"rm"}
+
+
+def test_the_scores_differ(judge: LearnedReward) -> None:
     assert max(direct(judge)) - min(direct(judge)) > 0.1
+
+
+def test_any_character_that_a_policy_writes_is_scored(client: ScoringClient, judge: LearnedReward) -> None:
+    answer = "good\0film\x1b\ufffd\u2028"
+    assert client.score([QUESTION], [answer])[0]["score"] == pytest.approx(direct(judge, [answer])[0], abs=1e-5)
 
 
 def test_messages_are_scored_as_conversations(client: ScoringClient, judge: LearnedReward) -> None:
@@ -168,8 +184,9 @@ def test_a_failing_caller_does_not_fail_the_others() -> None:
 
 
 def test_rows_without_a_score_have_a_reason(client: ScoringClient) -> None:
-    prompts: list[Any] = [QUESTION, "", QUESTION, [{"role": "assistant", "content": "hi"}], QUESTION, QUESTION]
+    prompts: list[Any] = [QUESTION, "", QUESTION, [{"role": "assistant", "content": "hi"}], *[QUESTION] * 3]
     completions: list[Any] = ["good", "good", "a film " * 400, "good", "x" * (MAX_CHARS + 1), [{"role": "cook"}]]
+    completions.append("\ud800")
     results = client.score(prompts, completions)
     assert isinstance(results[0]["score"], float)
     reasons = [row["reason"] for row in results[1:]]
@@ -177,7 +194,7 @@ def test_rows_without_a_score_have_a_reason(client: ScoringClient) -> None:
     for reason, words in zip(
         reasons,
         ("the prompt is empty", "more than the reward model's context", "ends with the assistant's turn",
-         "characters, more than 200,000", "role 'cook'"),
+         "characters, more than 200,000", "role 'cook'", "half of a surrogate pair"),
         strict=True,
     ):  # fmt: skip
         assert words in reason
@@ -210,7 +227,8 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "empty": ("/v1/score", {"prompts": [], "completions": []}, "at least 1 item"),
     "unequal": ("/v1/score", SCORE | {"completions": ["b", "c"]}, "1 prompts and 2 completions"),
     "too many": ("/v1/score", {"prompts": ["a"] * (MAX_ROWS + 1), "completions": ["a"]}, "at most 1024 items"),
-    "half a pair": ("/v1/score", b'{"prompts": ["\\ud800"], "completions": ["a"]}', "no text"),
+    "half a pair": ("/get_reward", b'{"query": ["\\ud800"]}', "half of a surrogate pair"),
+    "half a pair in a question": ("/v1/systemone", b'{"question": "\\ud800"}', "valid string"),
     "no query": ("/get_reward", {"prompts": ["a"]}, "query"),
     "null query": ("/get_reward", {"query": None}, "query"),
     "numbers as query": ("/get_reward", {"query": [1]}, "query"),
