@@ -16,6 +16,7 @@ from gnomon.core.progress import SHORT_SECONDS, progress
 from gnomon.core.types import Completion, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, context_length, encode_completions, encode_conversations
+from gnomon.data.reading.media.parts import media_of, media_reason
 from gnomon.models.settings import StepSettings
 from gnomon.rewards.steps import combine_rows, steps_of
 
@@ -206,16 +207,33 @@ class PlainReward(ABC):
 def numbers_of(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Numbers:
     """Scores as plain numbers, NaN for rows without one; and row and reason of those rows.
 
+    A row with images, sounds or videos has none, whatever the reward: it would be judged without them.
+
     Args:
         reward: any reward.
         prompts: N prompts.
         completions: N completions.
     """
+    reasons = _media_reasons(prompts, completions)
+    if reasons:
+        rows = [row for row in range(len(prompts)) if row not in reasons]
+        some = [prompts[row] for row in rows], [completions[row] for row in rows]
+        values, failures = numbers_of(reward, *some) if rows else ([], [])
+        by_row = dict(zip(rows, values, strict=True))
+        others = [(rows[row], reason) for row, reason in failures]
+        return [by_row.get(row, math.nan) for row in range(len(prompts))], sorted([*others, *reasons.items()])
     if isinstance(reward, PlainReward):
         return reward.numbers(prompts, completions)
     scores = reward.score(prompts, completions)
     abstained = [(row, ABSTAINED) for row in scores.abstained.nonzero().flatten().tolist()]
     return scores.values.tolist(), [*scores.failures, *abstained]
+
+
+def _media_reasons(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> dict[int, str]:
+    """Return why rows with images, sounds or videos have no score, by row: every reward reads text alone."""
+    pairs = enumerate(zip(prompts, completions, strict=True))
+    media = ((row, media_of([*prompt.messages, *(one.turns or ())])) for row, (prompt, one) in pairs)
+    return {row: media_reason(some) for row, some in media if some}
 
 
 def score_rows(name: str, count: int, score: Callable[[int], Any], report: Report = no_report) -> Numbers:

@@ -155,6 +155,23 @@ def test_a_reward_model_gives_such_a_row_no_score(chat_tokenizer: Any) -> None:
     assert [(row, reason) for row, reason in scores.failures] == [(1, f"{REFUSAL}; remove the row")]
 
 
+def test_no_judge_scores_such_a_row_as_if_it_had_no_image(tmp_path: Path, ask: Callable[..., Ran]) -> None:
+    """A lexicon reads texts alone too: a picture is nothing that it could leave out."""
+    path, out = tmp_path / "rows.jsonl", tmp_path / "scored.jsonl"
+    rows = [{"prompt": "Q", "completion": f"Good {n}."} for n in range(3)]
+    write_rows(path, [rows[0], {**rows[1], **DRAWN}, rows[2]])
+    code, printed, err = ask("score", "vader", path, "--out", out)
+    assert code == 0
+    assert f"{path}, line 2 has no score: {REFUSAL}" in " ".join((printed + err).split())
+    scored = list(read_jsonl(out))
+    assert [row["score"] is None for row in scored] == [False, True, False]
+    assert parse_record(Demonstration, scored[1]).prompt.messages[0].media[0].source == "a.png"
+    write_rows(path, [{**rows[0], **DRAWN}])
+    code, _, err = ask("score", "vader", path)
+    assert code == 2
+    assert f"failed on every completion: {REFUSAL}." in " ".join(err.split())
+
+
 def test_stored_completions_of_such_prompts_are_rejected(chat_tokenizer: Any) -> None:
     rows = [parse_record(Demonstration, {"prompt": "Q", "completion": "A", **more}) for more in ({}, DRAWN)]
     stored, rejected = store_completions(rows, chat_tokenizer, share=0.5, limit=9, micro_batch_tokens=99)
