@@ -15,16 +15,13 @@ from gnomon.core.types import (
     Ranking,
     RatedText,
 )
-from gnomon.data.reading.media.columns import MEDIA_COLUMNS
 from gnomon.data.reading.messages import context_row, message_row
 from gnomon.data.reading.row_fields import filled
 
 Row = dict[str, Any]
-PARSED = frozenset({
-    "id", "prompt", "messages", "system", "completion", "answer", "weight", "tools", "chat_template_kwargs",
-    *MEDIA_COLUMNS,
-})  # fmt: skip
-"""Columns whose contents a record has itself."""
+PARSED = frozenset(
+    {"id", "prompt", "messages", "system", "completion", "answer", "weight", "tools", "chat_template_kwargs"}
+)  # columns whose contents a record has itself
 
 
 def prompt_row(prompt: Prompt) -> Row:

@@ -1,4 +1,4 @@
-"""Reading a user's file for a command: its first row, records, unread keys, and prompts that no model reads."""
+"""Reading a user's file for a command: its first row, records, unread keys, and records that no model reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from gnomon.core.errors import DataError
 from gnomon.core.progress import console
-from gnomon.core.types import Prompt, RejectedRow
+from gnomon.core.types import RatedText, RejectedRow
 from gnomon.data.encoding import REFUSED_CHARACTERS
 from gnomon.data.reading.counting import counted, verb
 from gnomon.data.reading.media.parts import media_reason
 from gnomon.data.reading.readers import read_rows
 from gnomon.data.reading.row_fields import KeysRead
 from gnomon.data.record_kinds import all_refused, unread_keys
-from gnomon.data.records import NAMES, Record, read_records, record_media
+from gnomon.data.records import NAMES, Record, prompt_of_record, read_records, record_media
 from gnomon.data.templates.rendering import prompt_label
 
 REASONS = 5  # for rows that are not used, the most frequent ones are printed
@@ -69,35 +69,39 @@ def report_unused(path: Path, keys: KeysRead) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def readable_prompts(
-    prompts_by_source: Mapping[str, Sequence[Prompt]], stage: str, *, report: bool = True
-) -> tuple[dict[str, list[Prompt]], list[RejectedRow]]:
-    """Return the prompts of each source that are text alone, and the others as rejected rows.
+def readable_records(
+    records_by_source: Mapping[str, Sequence[Record]], stage: str, *, report: bool = True
+) -> tuple[dict[str, list[Record]], list[RejectedRow]]:
+    """Return the records of each source that are text alone, and the others as rejected rows.
 
     Args:
-        prompts_by_source: the prompts of each source, as the recipe names it.
+        records_by_source: the records of each source, as the recipe names it.
         stage: name of the stage, for messages.
         report: print how many rows of a source are rejected.
 
     Raises:
-        DataError: every prompt of a source is rejected.
+        DataError: every record of a source is rejected.
     """
-    readable: dict[str, list[Prompt]] = {}
+    readable: dict[str, list[Record]] = {}
     rejected: list[RejectedRow] = []
-    for source, prompts in prompts_by_source.items():
-        refused = [_rejected(prompt) for prompt in prompts if record_media(prompt)]
-        if refused and len(refused) == len(prompts):
+    for source, records in records_by_source.items():
+        refused = [_rejected(record) for record in records if record_media(record)]
+        if refused and len(refused) == len(records):
             reasons = [f"{row.where}: {row.reason}" for row in refused]
             raise DataError(f"stage '{stage}': {all_refused(Path(source), reasons)}")
         if refused and report:
             first = f"{refused[0].where}: {refused[0].reason}".removeprefix(f"{Path(source)}, ")
-            message = f"  {len(refused)} of {len(prompts)} rows of {source} refused, the first at {first}"
+            message = f"  {len(refused)} of {len(records)} rows of {source} refused, the first at {first}"
             console.print(message, markup=False, highlight=False, soft_wrap=True)
-        readable[source] = [prompt for prompt in prompts if not record_media(prompt)]
+        readable[source] = [record for record in records if not record_media(record)]
         rejected += refused
     return readable, rejected
 
 
-def _rejected(prompt: Prompt) -> RejectedRow:
-    reason = f"{media_reason(record_media(prompt))}; remove the row"
-    return RejectedRow(prompt_label(prompt), reason, prompt.messages[-1].content[:REFUSED_CHARACTERS])
+def _rejected(record: Any) -> RejectedRow:
+    """Return a record with media as a rejected row with a text of it."""
+    prompt = prompt_of_record(record)
+    assert prompt is not None, "only a prompt or its completions have media"
+    text = record.text if isinstance(record, RatedText) else prompt.messages[-1].content
+    reason = f"{media_reason(record_media(record))}; remove the row"
+    return RejectedRow(record.where or prompt_label(prompt), reason, text[:REFUSED_CHARACTERS])

@@ -9,6 +9,7 @@ from gnomon.core.errors import ConfigError
 from gnomon.core.lazy import torch
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.batching import pack_by_tokens
+from gnomon.data.reading.media.parts import media_of, media_reason
 from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.reward import LearnedReward, Report, Reward, Scores, no_report
 
@@ -58,6 +59,8 @@ class EncoderReward:
 
     def _encoded(self, prompt: Prompt, completion: Completion) -> dict[str, list[int]] | str:
         """Return the encoded pair, or the reason why there is none."""
+        if media := media_of(prompt.messages):
+            return media_reason(media)
         roles = [message.role for message in prompt.messages]
         if roles != ["user"] or prompt.tools or completion.turns is not None:
             return "the reward model is an encoder, which reads one user's message and one text as its answer"

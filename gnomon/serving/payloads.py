@@ -15,6 +15,7 @@ from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.types import Completion, Prompt
 from gnomon.data.encoding import message_texts
 from gnomon.data.reading.conversations import completion_of, prompt_of
+from gnomon.data.reading.media.parts import media_of, media_reason
 from gnomon.data.reading.messages import context_fingerprint
 
 MAX_ROWS = 1024  # rows of a request
@@ -151,6 +152,8 @@ def request_row(prompt: Turns, completion: Turns) -> RequestRow:
         answer = completion_of(completion, parsed)
     except DataError as error:
         return replace(EMPTY, reason=str(error).rstrip("."))
+    if media := media_of([*parsed.messages, *(answer.turns or ())]):
+        return replace(EMPTY, reason=media_reason(media))
     length = sum(len(text) for part in (parsed, answer) for text in message_texts(part))
     if length > MAX_CHARS:
         return replace(EMPTY, reason=f"it has {length:,} characters, more than {MAX_CHARS:,}")

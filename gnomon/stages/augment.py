@@ -21,6 +21,8 @@ from gnomon.data.augmentation.contract import Augmentation, Augmented
 from gnomon.data.augmentation.registry import build_augmentations
 from gnomon.data.reading.counting import counted
 from gnomon.data.record_rows import record_row
+from gnomon.data.records import record_media
+from gnomon.data.reported_rows import readable_records
 from gnomon.data.splitting.by_prompt import split_by_prompt
 from gnomon.models.settings import HeadSettings, Trainable
 from gnomon.stages.contract import Result, Stage, StagePlan
@@ -173,7 +175,8 @@ class AugmentStage(Stage):
         from gnomon.stages.common.augmentation_gain import AugmentationGain
 
         started = time.monotonic()
-        records = work.records(Preference, self.augment)
+        every = work.records(Preference, self.augment)
+        records = readable_records({self.augment: every}, self.name)[0][self.augment]
         shares = {"training": 1 - self.held_out, "held_out": self.held_out}
         parts = split_by_prompt(records, shares, seed=work.recipe.seed).parts
         for name, part in parts.items():
@@ -188,6 +191,7 @@ class AugmentStage(Stage):
         gain.learn(WITHOUT, parts["training"])
         results: dict[str, GainResult] = {}
         rows, added = list(records), list[Preference]()
+        unread = [one for one in every if record_media(one)]
         for kind in build_augmentations(self.kinds, f"stage '{self.name}', kinds"):
             console.print(f"  {kind.name}", highlight=False)
             made = gain.augment(kind, parts["training"])
@@ -200,7 +204,7 @@ class AugmentStage(Stage):
             _show(kind.name, result)
         if work.processes.main:
             path = work.stage_folder(self.name) / "preferences.jsonl"
-            write_jsonl(path, map(record_row, [*rows, *added]))
+            write_jsonl(path, map(record_row, [*rows, *added, *unread]))
         work.processes.barrier()
         return AugmentResult(
             kind="augment",
@@ -210,7 +214,7 @@ class AugmentStage(Stage):
             training=len(parts["training"]),
             held_out=len(parts["held_out"]),
             accuracy=gain.accuracy(WITHOUT),
-            preferences=len(rows) + len(added),
+            preferences=len(rows) + len(added) + len(unread),
             kinds=results,
         )
 

@@ -20,7 +20,7 @@ from gnomon.core.storage.files import read_json, write_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt, RatedText
 from gnomon.data.encoding import check_lengths
 from gnomon.data.record_kinds import kind_of_file
-from gnomon.data.reported_rows import readable_prompts
+from gnomon.data.reported_rows import readable_records
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.results import ModelRow, Predictor, RewardModelEvaluation
 from gnomon.models.external import open_policy
@@ -261,7 +261,7 @@ class EvaluateStage(Stage):
     def _prompts(self, work: Workspace, *, report: bool = True) -> list[Prompt]:
         """The prompts that models can read."""
         prompts = {self.prompts: work.records(Prompt, self.prompts)}
-        return readable_prompts(prompts, self.name, report=report)[0][self.prompts]
+        return readable_records(prompts, self.name, report=report)[0][self.prompts]
 
     def _add_best_of(self, all_samples: list[PolicySamples], best_of: BestOfSettings) -> BestOfResult:
         """Append the best of n of the candidate's samples; returns its KL to the candidate."""

@@ -18,9 +18,7 @@ from gnomon.core.storage.result_model import Interval, Number, ResultModel, Word
 from gnomon.core.types import Completion, Demonstration, Label, Message, Prompt, RatedText, RejectedRow
 from gnomon.data.film_reviews import film_prompts, load_film_reviews
 from gnomon.data.ratings import DemonstrationChoice, demonstration_sample, gather_ratings, split_ratings
-from gnomon.data.reading.media.parts import media_reason
-from gnomon.data.record_kinds import all_refused
-from gnomon.data.records import record_media
+from gnomon.data.reported_rows import readable_records
 from gnomon.feedback.export.preferences_from_ratings import (
     PreferenceSet,
     judgements_from_ratings,
@@ -237,15 +235,10 @@ def rated_texts(stage: FeedbackStage, work: Workspace) -> tuple[list[RatedText],
     """The texts with their ratings, and the rejected rows: those with a prompt that no model reads."""
     if stage.feedback == FILM_REVIEWS:
         return load_film_reviews()
-    records = work.records(RatedText, stage.feedback)
-    rejected = [
-        RejectedRow(one.where, media_reason(media), one.text) for one in records if (media := record_media(one))
-    ]
-    if len(rejected) == len(records):
-        reasons = [f"{row.where}: {row.reason}" for row in rejected]
-        raise DataError(f"stage '{stage.name}': {all_refused(Path(stage.feedback), reasons)}")
+    texts = {stage.feedback: work.records(RatedText, stage.feedback)}
+    readable, rejected = readable_records(texts, stage.name)
     try:
-        items = gather_ratings([one for one in records if not record_media(one)])
+        items = gather_ratings(readable[stage.feedback])
     except DataError as error:
         raise DataError(f"stage '{stage.name}': {error}") from None
     has_prompts = items[0].prompt is not None

@@ -10,7 +10,7 @@ import pytest
 
 from gnomon.core.errors import DataError
 from gnomon.core.storage.files import write_jsonl
-from gnomon.core.types import Message, Prompt, RatedText
+from gnomon.core.types import MediaPart, Message, Prompt, RatedText
 from gnomon.data.ratings import demonstration_sample, gather_ratings, split_ratings
 from gnomon.data.records import read_records
 
@@ -139,6 +139,25 @@ def test_prompts_of_equal_wording_are_one() -> None:
         parts = split_ratings(items, {"training": 10, "held_out": 10}, judge_holdout=0.0, seed=seed)
         numbers = [{item.id.split(".")[0] for item in parts[name]} for name in ("training", "held_out")]
         assert not numbers[0] & numbers[1]
+
+
+def test_prompts_about_other_images_are_other_prompts() -> None:
+    """Two prompts of the same words with an image each fill two parts; with the same one they are one."""
+    for images, fits in ((("a.png", "b.png"), True), (("a.png", "a.png"), False)):
+        asked = [
+            Prompt(f"p{n}", (Message("user", "What is it?", media=(MediaPart("image", one),)),))
+            for n, one in enumerate(images)
+        ]
+        items = [RatedText(f"{n}", f"It is {n}.", (1.0,), asked[n % 2]) for n in range(4)]
+        if fits:
+            parts = split_ratings(items, {"training": 2, "held_out": 2}, judge_holdout=0.0, seed=0)
+            assert {name: len({item.prompt for item in part}) for name, part in parts.items() if part} == {
+                "training": 1,
+                "held_out": 1,
+            }
+        else:
+            with pytest.raises(DataError, match="1 prompts are too few for 2 parts"):
+                split_ratings(items, {"training": 2, "held_out": 2}, judge_holdout=0.0, seed=0)
 
 
 def test_texts_without_prompts_are_split_by_text() -> None:

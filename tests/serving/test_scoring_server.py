@@ -73,6 +73,19 @@ def test_messages_are_scored_as_conversations(client: ScoringClient, judge: Lear
         assert client.score([sent], [answer])[0]["score"] == pytest.approx(expected[0], abs=1e-5)
 
 
+def test_a_row_with_an_image_has_no_score_and_says_why(client: ScoringClient) -> None:
+    """Whatever the reward: one that reads texts alone would score what it does not see."""
+    drawn = [
+        {"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "film?"}]}
+    ]
+    answer = [{"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "b.png"}}]}]
+    results = client.score([drawn, QUESTION, QUESTION], ["good", answer, "good"])
+    assert [row["score"] is None for row in results] == [True, True, False]
+    assert [row["reason"] for row in results[:2]] == ["it has 1 image, which no model here reads"] * 2
+    with serving_reward(FunctionReward(lambda prompt, text: 1.0, "one")) as other:
+        assert [row["score"] for row in other.score([drawn, QUESTION], ["good", "good"])] == [None, 1.0]
+
+
 @pytest.mark.parametrize("with_prompts", [True, False])
 @pytest.mark.parametrize("whole", [True, False])
 def test_openrlhf_sends_rendered_texts(with_prompts: bool, whole: bool, judge: LearnedReward) -> None:

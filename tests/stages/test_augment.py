@@ -50,6 +50,19 @@ def test_kinds_are_measured_and_kept_ones_are_in_the_data(pairs: Path, tmp_path:
     assert "Gain of each augmentation" in page
 
 
+def test_preferences_about_images_are_left_as_they_are(pairs: Path, tmp_path: Path) -> None:
+    """No model reads them: nothing is made of them, and they stay in the data."""
+    drawn = {"prompt": "What is it?", "chosen": "A cat.", "rejected": "A dog.", "images": ["a.png"]}
+    with pairs.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(drawn) + "\n")
+    result = run(pairs, tmp_path / "run", kinds={"chains": None}, keep="all")
+    assert (result["judged"], result["training"] + result["held_out"], result["preferences"]) == (80, 80, 121)
+    rows = list(read_jsonl(tmp_path / "run" / "augmented" / "preferences.jsonl"))
+    content = rows[-1]["prompt"]["messages"][0]["content"]
+    assert content == [{"type": "image", "image": "a.png"}, {"type": "text", "text": "What is it?"}]
+    assert sum(isinstance(row["prompt"]["messages"][0]["content"], list) for row in rows) == 1
+
+
 def test_a_kind_without_a_sure_gain_is_dropped(pairs: Path, tmp_path: Path) -> None:
     """An accuracy is at most 1, so no gain is above 0.99; a kind that makes nothing has no gain at all."""
     result = run(pairs, tmp_path / "run", kinds={"chains": None, "other_prompts": None}, min_gain=0.99)

@@ -17,10 +17,11 @@ from gnomon.core.progress import StopSignal
 from gnomon.core.storage.files import read_json, read_jsonl
 from gnomon.core.types import Completion, Demonstration, Prompt
 from gnomon.data.records import parse_record, read_records
-from gnomon.data.reported_rows import readable_prompts
+from gnomon.data.reported_rows import readable_records
 from gnomon.models.engine.device import find_compute
 from gnomon.pipeline.preflight import check_inputs
 from gnomon.pipeline.recipe import build_recipe, load_recipe
+from gnomon.rewards.encoder_reward import EncoderReward
 from gnomon.rewards.reward import LearnedReward
 from gnomon.rollouts.openai_client import _chat_message
 from gnomon.rollouts.sampler import NativeSampler
@@ -103,14 +104,14 @@ def test_each_kind_of_data_is_checked(project: Project, name: str) -> None:
         check_inputs(load_recipe(project.recipe, []))
 
 
-def test_a_stage_without_readable_prompts_names_the_row() -> None:
+def test_a_stage_without_readable_records_names_the_row() -> None:
     drawn: Prompt = parse_record(Prompt, {"prompt": "Q", "images": ["a", "b"]})
     plain: Prompt = parse_record(Prompt, {"prompt": "Q"})
-    readable, rejected = readable_prompts({"x.jsonl": [drawn, plain], "y.jsonl": [plain]}, "aligned")
+    readable, rejected = readable_records({"x.jsonl": [drawn, plain], "y.jsonl": [plain]}, "aligned")
     assert readable == {"x.jsonl": [plain], "y.jsonl": [plain]}
     assert [(row.where, row.content) for row in rejected] == [(f"prompt '{drawn.id}'", "Q")]
     with pytest.raises(DataError) as error:
-        readable_prompts({"x.jsonl": [drawn]}, "aligned")
+        readable_records({"x.jsonl": [drawn]}, "aligned")
     assert str(error.value).startswith("stage 'aligned': x.jsonl: its only row is refused, prompt")
     assert "it has 2 images, which no model here reads; remove the row" in str(error.value)
 
@@ -130,11 +131,11 @@ def test_rated_texts_about_images_are_left_out(tmp_path: Path) -> None:
     write_rows(path, [*ratings(3), {**ratings(4)[3], **DRAWN}])
     items, rejected = rated_texts(stage, work)
     assert [item.id for item in items] == ["0", "1", "2"]
-    assert [(row.where, row.reason) for row in rejected] == [(f"{path}, line 4", REFUSAL)]
+    assert [(row.where, row.reason) for row in rejected] == [(f"{path}, line 4", f"{REFUSAL}; remove the row")]
     write_rows(path, ratings(2, **DRAWN))
     with pytest.raises(DataError) as error:
         rated_texts(stage, work)
-    assert f"{path}: all 2 rows are refused, 2 of them as line 1: {REFUSAL}." in str(error.value)
+    assert f"{path}: all 2 rows are refused, 2 of them as line 1: {REFUSAL}; remove the row." in str(error.value)
 
 
 def test_sampling_refuses_by_row(tmp_path: Path, tiny_model: Path, ask: Callable[..., Ran], words: Any) -> None:
@@ -153,6 +154,12 @@ def test_a_reward_model_gives_such_a_row_no_score(chat_tokenizer: Any) -> None:
     scores = reward.score(prompts, [Completion("a", "A")] * 2)
     assert scores.values.isfinite().tolist() == [True, False]
     assert [(row, reason) for row, reason in scores.failures] == [(1, f"{REFUSAL}; remove the row")]
+
+
+def test_an_encoder_that_reads_one_message_refuses_its_image() -> None:
+    reward = EncoderReward(None, "encoder")  # type: ignore[arg-type]
+    scores = reward.score([parse_record(Prompt, {"prompt": "Q", **DRAWN})], [Completion("a", "A")])
+    assert (scores.values.isnan().tolist(), scores.failures) == ([True], [(0, REFUSAL)])
 
 
 def test_no_judge_scores_such_a_row_as_if_it_had_no_image(tmp_path: Path, ask: Callable[..., Ran]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gnomon.core.types import Prompt
 from gnomon.data.batching import pack_by_tokens
 from gnomon.data.example_columns import columns_of
-from gnomon.data.reported_rows import readable_prompts
+from gnomon.data.reported_rows import readable_records
 from gnomon.models.loading import load_critic, save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.models.settings import FROZEN
@@ -104,7 +104,7 @@ def _plan_sampled(stage: TrainSettings, work: Workspace, policy: Model, baseline
     assert isinstance(policy, Policy)
     policy.checkpoint_gradients(settings.gradient_checkpointing)
     prompts_by_source = work.load_sources(Prompt, stage.prompt_sources)
-    pools = list(readable_prompts(prompts_by_source, stage.name, report=False)[0].values())
+    pools = list(readable_records(prompts_by_source, stage.name, report=False)[0].values())
     others = load_auxiliary_models(stage, work, policy)
     models = TrainedModels(policy, others.critic, stage.sampling.temperature)
     shape = shape_of_round(pools, policy.tokenizer, stage.sampling)

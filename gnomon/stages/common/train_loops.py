@@ -15,7 +15,7 @@ from gnomon.core.types import Demonstration, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import ENCODE, Example, check_lengths, token_limit
 from gnomon.data.reading.downloads import cache_folder
-from gnomon.data.reported_rows import readable_prompts
+from gnomon.data.reported_rows import readable_records
 from gnomon.models.loading import save_model
 from gnomon.models.roles import Model, Policy, RewardModel
 from gnomon.stages.common.encoded_data import EncodedData, encode_data, report_control_tokens, report_rejected
@@ -203,7 +203,7 @@ def train_online(
     assert isinstance(policy, Policy)
     assert stage.reward is not None
     policy.checkpoint_gradients(settings.gradient_checkpointing)
-    prompts_by_source, rejected_prompts = readable_prompts(
+    prompts_by_source, rejected_prompts = readable_records(
         work.load_sources(Prompt, stage.prompt_sources), stage.name, report=work.processes.main
     )
     weighted_pools = [(prompts, stage.prompt_sources[source]) for source, prompts in prompts_by_source.items()]

@@ -144,6 +144,12 @@ KINDS: list[tuple[str, type, dict[str, Any], list[str]]] = [
         {"images": ["a"], "prompt": chat(("system", "Write <image>."), MARKED)},
         ["Write <image>.", "[image a]Q"],
     ),
+    (
+        "a mark beside parts without a value is text",
+        Prompt,
+        {"images": ["a"], "prompt": chat(("user", [IMAGE, words("Write <image>.")]))},
+        ["[image a]Write <image>."],
+    ),
     ("a mark without a column is text", Prompt, {"prompt": "<image>Q<video>"}, ["<image>Q<video>"]),
     (
         "an empty column is none",
