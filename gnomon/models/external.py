@@ -170,6 +170,7 @@ def open_reward_model(
     name = model_path(name)
     require_kind(name, "reward")
     model = load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
+    model.select(split_head(name)[1])
     model.whole_conversation = getattr(model.network.config.get_text_config(), "score_offset", None) is None
     return model
 

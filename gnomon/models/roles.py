@@ -329,24 +329,49 @@ class RewardModel(Model):
             transformers scores a rendered conversation; otherwise at the token that ends the completion, as
             Gnomon trains.
         untrained_head: its head is new, so that its score means nothing before it is trained.
+        selected: name of the named score that `scores` gives; `None` for its own score.
     """
 
     whole_conversation = False
     untrained_head = False
+    selected: str | None = None
 
-    def scores(self, tokens: TokenGroups) -> Tensor:
-        """Compute one score per completion, `[N]`, in logits of being preferred.
+    def select(self, name: str | None) -> None:
+        """Let `scores` give a named score, on people's scale; `None`, or a name that it has not, its own score.
 
         Raises:
-            ModelError: it was trained on named scores alone.
+            ModelError: it was trained on named scores alone, and none is named.
         """
+        self.selected = name if name in self.score_names else None
+        if self.selected is None:
+            self._require_score()
+
+    @property
+    def score_names(self) -> list[str]:
+        """Names of the scores that it has beside its own; `rating` where it was trained on ratings."""
+        if self.parts is None:
+            return []
+        rated = self.parts.settings.rating is not None and self.has_score
+        return [*([RATING] if rated else []), *self.parts.names]
+
+    def scores(self, tokens: TokenGroups) -> Tensor:
+        """Compute one score per completion, `[N]`, in logits of being preferred, or the selected named score.
+
+        Raises:
+            ModelError: it was trained on named scores alone, and none is selected.
+        """
+        if self.selected is not None:
+            return self.scores_by_name(tokens)[self.selected]
+        self._require_score()
+        return self.outputs(tokens).score
+
+    def _require_score(self) -> None:
         if not self.has_score:
             assert self.parts is not None
             raise ModelError(
-                "this reward model was trained on named scores alone and has no score of its own; take one of "
+                "this reward model was trained on named scores alone and has no score of its own; give one of "
                 f"{', '.join(self.parts.names)} by name, as in MODEL#{self.parts.names[0]}."
             )
-        return self.outputs(tokens).score
 
     def outputs(self, tokens: TokenGroups) -> RewardOutputs:
         """Compute the score and the predictions of named scores, in one pass.
@@ -370,12 +395,20 @@ class RewardModel(Model):
 
         A model that was trained on ratings of the whole answer has `rating` among them: its score as a rating.
         """
+        return self._on_scales(self.outputs(tokens))
+
+    def score_table(self, tokens: TokenGroups) -> Tensor:
+        """Compute its score and, below, each of `score_names` on people's scale, `[1 + names, N]`."""
+        outputs = self.outputs(tokens)
+        named = self._on_scales(outputs)
+        return torch.stack([outputs.score, *(named[name] for name in self.score_names)])
+
+    def _on_scales(self, outputs: RewardOutputs) -> dict[str, Tensor]:
         if self.parts is None:
             return {}
-        outputs = self.outputs(tokens)
         named = {name: self.parts.head(name).on_scale(values) for name, values in outputs.named.items()}
         scale = self.parts.settings.rating
-        if scale is None or not self.parts.settings.overall:
+        if scale is None or not self.has_score:
             return named
         return {RATING: scale.mean + scale.deviation * (outputs.score + self.offset), **named}
 
@@ -404,7 +437,7 @@ class RewardModel(Model):
     def calibration(self) -> Calibration | None:
         """The map from score differences to probabilities, which is saved in config.json; `None` without one."""
         content = getattr(self.network.config, "score_calibration", None)
-        return None if content is None else calibration_of(content)
+        return None if content is None or self.selected is not None else calibration_of(content)
 
     def calibrate(self, calibration: Calibration | None) -> None:
         """Set the calibration that is saved with the model."""

@@ -21,6 +21,7 @@ from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
 from gnomon.models.config_limits import require_memory
 from gnomon.models.library_patches import set_score_head, use_config
+from gnomon.models.score_parts.files import score_names
 from gnomon.models.settings import HeadSettings, split_head
 
 
@@ -145,6 +146,10 @@ def choose_head(name: str, source: str) -> tuple[int, list[str]]:
     first = str((getattr(config, "architectures", None) or [""])[0])
     labels = config.id2label if config is not None and first.endswith("ForSequenceClassification") else None
     heads = [str(label) for _, label in sorted((labels or {}).items())]
+    if named := score_names(config):
+        if chosen is None or chosen in named:
+            return 0, heads[:1]
+        heads = named
     if chosen is None and len(heads) < 2:
         return 0, heads
     if chosen in heads and heads.count(chosen) == 1:

@@ -65,6 +65,8 @@ def check_reference(model: ModelInput, seen: Mapping[str, Stage], where: str) ->
         ConfigError: it does not.
     """
     key, name = model.key, model.name
+    if "reward" in model.kinds and "#" in name:  # a named score, which the stage's model has or has not
+        name = maker(name, seen)
     owner = maker(name, seen) if key == "critic" else name
     if owner != name and seen[owner].saved_critic() is None:
         raise ConfigError(f"{where}: {key} names '{name}', but '{owner}' trains no critic; name another.")

@@ -23,6 +23,7 @@ from gnomon.rewards.steps import combine_rows, steps_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gnomon.core.batches import TokenGroups
     from gnomon.models.roles import RewardModel
 
 Report = Callable[[int], None]  # called with the number of scored rows
@@ -119,6 +120,9 @@ class LearnedReward:
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Scores in logits of being preferred; 0 is the mean of the completions that the model was centered on.
 
+        Named scores that the model has beside are among the parts, as `NAME#score`, on people's scale; one that
+        is selected is the score.
+
         A row that the model's chat template refuses is a failure, and so is one longer than the model's context:
         texts are never cut. An ensemble's scores are combined by its own rule. A process reward model scores the
         steps of an answer and gives a probability.
@@ -145,6 +149,11 @@ class LearnedReward:
 
     def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
         """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""
+        names = self.model.score_names if self.model.selected is None and self.model.has_score else []
+        if names and self.model.member_count == 1:
+            table, failures = self._computed(encoded, 1 + len(names), self.model.score_table)
+            named = {f"{self.name}#{name}": row for name, row in zip(names, table[1:], strict=True)}
+            return Scores(table[0], {self.name: table[0], **named}, failures)
         members, failures = self._member_scores(encoded)
         values = self.model.combined(members)
         return Scores(values, {self.name: values}, failures)
@@ -163,6 +172,18 @@ class LearnedReward:
         return encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
 
     def _member_scores(self, encoded: Sequence[Example | RejectedRow]) -> tuple[Tensor, list[tuple[int, str]]]:
+        return self._computed(encoded, self.model.member_count, self.model.member_scores)
+
+    def _computed(
+        self, encoded: Sequence[Example | RejectedRow], count: int, compute: Callable[[TokenGroups], Tensor]
+    ) -> tuple[Tensor, list[tuple[int, str]]]:
+        """Several numbers of each row, `[count, N]`, and the failures.
+
+        Args:
+            encoded: rows.
+            count: numbers of a row.
+            compute: them from completions, `[count, M]`.
+        """
         context = context_length(self.model.network.config)
         readable: list[tuple[int, Example]] = []
         failures: list[tuple[int, str]] = []
@@ -175,11 +196,11 @@ class LearnedReward:
                 )
             else:
                 readable.append((row, one))
-        values, scored = torch.full((self.model.member_count, len(encoded)), torch.nan), 0
+        values, scored = torch.full((count, len(encoded)), torch.nan), 0
         for part in pack_by_tokens([example.cost for _, example in readable], self.budget):
             rows, examples = zip(*(readable[index] for index in part), strict=True)
             with torch.no_grad():  # not inference mode: a critic may train on states computed here
-                values[:, list(rows)] = self.model.member_scores(token_groups(examples)).float().cpu()
+                values[:, list(rows)] = compute(token_groups(examples)).float().cpu()
             scored += len(rows)
             self.report(scored)
         return values, failures

@@ -98,8 +98,14 @@ class ModelComparison:
 
 
 def maker(name: str, names: Collection[str]) -> str:
-    """The stage that makes the model called `name`: itself, or in `<stage>/critic` the stage; else `name`."""
+    """The stage that makes the model called `name`: itself, or in `<stage>/critic` the stage; else `name`.
+
+    A named score of a reward model, `<stage>#<score>`, is made by the stage too.
+    """
     stage, _, part = name.partition("/")
+    model, mark, _ = name.partition("#")
+    if mark and model in names:
+        return model
     return stage if part == CRITIC and stage in names else name
 
 

@@ -24,7 +24,7 @@ from gnomon.data.reading.sources import check_source, digest_source
 from gnomon.data.records import Record, disambiguate_prompt_ids, read_records
 from gnomon.feedback.export.provenance import provenance_of
 from gnomon.models.external import digest_model, model_path
-from gnomon.models.settings import ModelSettings
+from gnomon.models.settings import ModelSettings, split_head
 from gnomon.monitoring.trackers import Sink, open_sink
 from gnomon.rewards.python_reward import RewardFunction, function_digest, is_function
 from gnomon.rewards.registry import REWARDS
@@ -147,8 +147,8 @@ class Workspace:
         stages = {s.name: s for s in self.recipe.stages}
         if (owner := maker(name, stages)) not in stages:
             return model_path(name)
-        part = f"{name}/model" if owner == name else stages[owner].saved_critic()
-        return str(self.folder / str(part))
+        part = f"{owner}/model" if owner in (name, split_head(name)[0]) else stages[owner].saved_critic()
+        return str(self.folder / str(part)) + name.removeprefix(owner).removeprefix(f"/{CRITIC}")
 
     def data_path(self, source: str) -> Path:
         """The file behind `<stage>/<part>` or a path."""
@@ -203,7 +203,7 @@ class Workspace:
         if name in self.fingerprints:
             return self.fingerprints[name]
         if (owner := maker(name, self.fingerprints)) != name:
-            return f"{CRITIC} of {self.fingerprints[owner]}"
+            return f"{name.removeprefix(owner)[1:]} of {self.fingerprints[owner]}"
         path = self.recipe.model.name if name == BASE else name
         return digest_model(path, self.recipe.as_written(path))
 

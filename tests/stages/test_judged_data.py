@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from project import Project, make_project, write_rows
+from safetensors.torch import load_file
 
-from gnomon.core.errors import ConfigError, DataError
+from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.storage.files import read_jsonl
+from gnomon.models.score_parts.files import PARTS_FILE
 from gnomon.stages.common import encoded_data
 
 PROMPTS = [f"How was {film}?" for film in ("Solaris", "Stalker", "Playtime", "花样年华")]
@@ -174,4 +178,66 @@ def test_ranks_with_a_gap_are_refused(project: Project, ranks: list[int]) -> Non
     write_rows(project.folder / "ranked.jsonl", rows)
     judge(project, {"ranked": 1}, {})
     with pytest.raises(DataError, match=r"ranks are .*: no answer has rank [13]"):
+        project.go()
+
+
+def ppo(**changes: Any) -> dict[str, Any]:
+    stage = {
+        "name": "aligned",
+        "algorithm": "ppo",
+        "reward": "judge#safety",
+        "prompts": "prompts.jsonl",
+        "training": {"steps": 1, "prompts_per_step": 2, "truncation_score": None},
+        "sampling": {"completions": 2, "max_tokens": 4},
+    }
+    return {**stage, **changes}
+
+
+def test_heads_first_then_a_gate_and_a_score_by_name(project: Project) -> None:
+    """Attributes, then a gate on pairs with the heads fixed (ArmoRM), then a policy rewarded by one score."""
+    prompts = str(project.folder / "prompts.jsonl")
+    gated = {
+        "name": "gated",
+        "algorithm": "reward_model",
+        "model": "judge",
+        "data": str(project.folder / "preferences.jsonl"),
+        "settings": {"gate": True},
+        "trainable": {"layers": 0},
+        "training": {"batch_size": 4, "epochs": 2},
+    }
+    compared = {
+        "name": "report",
+        "evaluate": ["base", "aligned"],
+        "judges": ["judge#help", "gated"],
+        "prompts": prompts,
+        "reference": "base",
+        "sampling": {"completions": 2, "max_tokens": 4},
+    }
+    judge(project, {"scores": 1}, {"scores": HEADS}, gated, ppo(prompts=prompts), compared)
+    project.go()
+    weights = load_file(project.run / "judge" / "model" / PARTS_FILE)
+    after = load_file(project.run / "gated" / "model" / PARTS_FILE)
+    heads = [name for name in weights if name.startswith("heads.")]
+    assert heads
+    for name in heads:
+        assert torch.equal(weights[name], after[name])
+    assert after["gate.out.weight"].abs().sum() > 0
+    config = json.loads((project.run / "judge" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["score_parts"]["overall"] is False
+    (row,) = project.metrics("aligned")
+    assert 0 <= row["score_mean"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("reward", "reason"),
+    [
+        ("judge#tone", "reward model .* has no head 'tone'; give one as .*#HEAD, of: 'help', 'safety', 'style'"),
+        ("judge", "has no score of its own; give one of help, safety, style by name"),
+        ("juge#help", "no earlier stage and no model here"),
+    ],
+)
+def test_a_score_that_is_not_there_is_refused(project: Project, reward: str, reason: str) -> None:
+    prompts = str(project.folder / "prompts.jsonl")
+    judge(project, {"scores": 1}, {"scores": HEADS}, ppo(prompts=prompts, reward=reward, critic="base"))
+    with pytest.raises((ConfigError, ModelError), match=reason):
         project.go()

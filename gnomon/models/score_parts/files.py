@@ -17,7 +17,7 @@ from transformers.utils import cached_file
 from gnomon.core.config import validate
 from gnomon.core.errors import ModelError
 from gnomon.models.score_parts.heads import ScoreParts
-from gnomon.models.score_parts.settings import NamedScore, PartSettings
+from gnomon.models.score_parts.settings import RATING, NamedScore, PartSettings
 
 PARTS_FILE = "score_parts.safetensors"
 KEY = "score_parts"  # of config.json, and name of the module in the network
@@ -122,6 +122,12 @@ def load_parts(network: Any, name: str) -> None:
             "save_model wrote whole."
         ) from None
     network.add_module(KEY, parts)
+
+
+def score_names(config: Any) -> list[str]:
+    """Return the names of the scores that a saved reward model has, from its configuration; empty without any."""
+    content = getattr(config, KEY, None) or {}
+    return [*([RATING] if content.get("rating") else []), *(content.get("scores") or {})]
 
 
 def drop_parts(network: Any) -> None:

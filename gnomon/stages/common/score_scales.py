@@ -82,7 +82,7 @@ def start_scores(
 
 def _set_overall(model: RewardModel, ratings: list[float] | None, overall: bool) -> None:
     """Record whether the model has a score of its own, and the scale of the ratings that it learns from."""
-    if overall and ratings is None:
+    if ratings is None and overall == model.has_score:
         return
     if model.parts is None:
         add_parts(model.network, PartSettings(), "", empty=True)

@@ -18,6 +18,7 @@ from gnomon.data.formats.registry import OWN, RowLayout
 from gnomon.data.reading.sources import files_of
 from gnomon.data.record_kinds import KINDS, kinds_to_learn
 from gnomon.models.external import model_path
+from gnomon.models.settings import split_head
 from gnomon.rewards.python_reward import is_function
 from gnomon.stages.references import BASE, CRITIC, is_not_a_model
 
@@ -90,6 +91,7 @@ def identity_of(name: str, run: Path) -> str:
 
 def _folder_of(name: str, run: Path) -> tuple[Path | None, str]:
     """The folder of the stage that made a model, if any, and the model's identity."""
+    name, _ = split_head(name)
     if name == BASE:
         name = _base_of(run)
     elif (run / name / "stage.json").is_file() and "/" not in name:
