@@ -14,7 +14,7 @@ import numpy as np
 
 from gnomon.core.errors import ConfigError, DataError
 from gnomon.core.progress import console
-from gnomon.core.types import Preference, Ranking, RatedText
+from gnomon.core.types import NamedScores, Preference, Ranking
 from gnomon.data.encoding import OVERALL, Example
 from gnomon.models.roles import RewardModel
 from gnomon.models.score_parts.files import add_parts
@@ -70,7 +70,7 @@ def start_scores(
             f"stage '{stage}': a gate is learned from pairs or rankings, and the data have none; add some, or "
             "remove gate."
         )
-    overall = gate or not model.untrained_head or bool({Preference, Ranking, RatedText} & set(kinds))
+    overall = gate or not model.untrained_head or set(kinds) != {NamedScores}
     parts = model.parts
     if parts is not None:
         for name in wanted:
