@@ -62,7 +62,7 @@ def examine(cases: Cases, candidates: Sequence[Candidate], settings: Examination
         reward = load()
         scores = score_texts(reward, name, cases.texts)
         values[name] = scores.values
-        models.append(_model(name, reward, scores, _Data(cases, pairs, perturbed, settings)))
+        models.append(_model(name, reward, scores, _Data(cases, pairs, perturbed, settings, own)))
         del reward  # before the next one is loaded
     right = {name: pairs.right(scores) for name, scores in values.items()}
     length = text_lengths(cases.texts)
@@ -98,6 +98,7 @@ class _Data:
     pairs: PairAccuracy
     perturbed: Perturbed
     settings: ExaminationSettings
+    own: int  # number of texts before changed ones were added
 
 
 def _model(name: str, reward: Reward, scores: TextScores, data: _Data) -> ModelExamination:
@@ -107,11 +108,13 @@ def _model(name: str, reward: Reward, scores: TextScores, data: _Data) -> ModelE
     failed = [
         FailedText(where=cases.texts.prompts[index].where, reason=reason)
         for index, reason in scores.reasons.items()
+        if index < data.own
     ]
     return ModelExamination(
         name=name,
-        scored=len(values) - len(failed),
+        scored=data.own - len(failed),
         failed=failed,
+        failed_changed=len(scores.reasons) - len(failed),
         ranks=rank_figures(cases.lists, values, seed, resamples),
         probabilities=probability_figures(cases.pairs, values, settings.bins),
         distributions=score_distributions(data.pairs.pairs, values),

@@ -85,6 +85,8 @@ def remarks(result: RewardExamination) -> list[Remark]:
             total = len(model.failed) + int(model.scored or 0)
             counts = {"failed": number(len(model.failed)), "total": number(total)}
             lines.append(("examined.failed", {**name, **counts}))
+        if model.failed_changed:
+            lines.append(("examined.failed_changed", {**name, "count": number(model.failed_changed)}))
     return lines
 
 

@@ -259,8 +259,9 @@ class ModelExamination(ResultModel):
 
     Attributes:
         name: of the reward.
-        scored: number of texts with a score, with changed ones and those under other prompts.
-        failed: texts without one, by position and reason.
+        scored: number of the data's texts with a score.
+        failed: those without one, by position and reason.
+        failed_changed: number of changed texts, and of texts under other prompts, without a score.
         ranks: None without rankings and ratings.
         prompts: None where there is no other prompt, or none is tried.
         benchmarks: those whose rows are in the data.
@@ -269,6 +270,7 @@ class ModelExamination(ResultModel):
     name: Words = ""
     scored: Number = None
     failed: list[FailedText] = Field(default_factory=list)
+    failed_changed: Number = None
     ranks: RankFigures | None = None
     probabilities: ProbabilityFigures = ProbabilityFigures()
     distributions: ScoreDistributions = ScoreDistributions()
