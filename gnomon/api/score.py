@@ -20,6 +20,7 @@ from gnomon.data.record_kinds import kind_of_file
 from gnomon.data.record_rows import record_row
 from gnomon.data.records import record_media
 from gnomon.data.reported_rows import first_row, read_reported
+from gnomon.evaluation.examination.scored import saved_calibration
 from gnomon.evaluation.rewardbench_lines import is_version_2, lines_of, read_version_2
 from gnomon.models.settings import Precision
 from gnomon.rewards.python_reward import RewardFunction
@@ -149,7 +150,7 @@ def calibrated_probability(reward: Reward, chosen: float | None, rejected: float
         chosen: score of the first; `None` without one.
         rejected: score of the second.
     """
-    own = getattr(reward, "calibration", None) or getattr(getattr(reward, "model", None), "calibration", None)
+    own = saved_calibration(reward)
     if own is None or chosen is None or rejected is None:
         return {}
     return {"predicted_probability": round(float(own.probability(chosen - rejected)), 6)}

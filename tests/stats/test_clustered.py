@@ -41,7 +41,7 @@ def test_the_interval_is_that_of_prompts_and_not_of_pairs() -> None:
 def test_a_pair_of_two_texts_counts_as_often_as_both_are_drawn() -> None:
     """Beside a twin that builds each resample, pair by pair."""
     first, second = [0, 0, 1, 3], [1, 2, 2, 3]
-    values = np.array([1.0, 0.0, 1.0, 0.0])
+    values = np.array([0.1, 0.7, 0.45, 0.95])
     bootstrap = ClusterBootstrap(first, second, 3, 200)
     rng = np.random.default_rng(3)
     means = []

@@ -26,6 +26,7 @@ from gnomon.evaluation.examination.results import (
 from gnomon.evaluation.examination.scored import (
     FloatArray,
     TextScores,
+    saved_calibration,
     score_texts,
     text_lengths,
     token_counts,
@@ -116,7 +117,7 @@ def _model(name: str, reward: Reward, scores: TextScores, data: _Data) -> ModelE
         failed=failed,
         failed_changed=len(scores.reasons) - len(failed),
         ranks=rank_figures(cases.lists, values, seed, resamples),
-        probabilities=probability_figures(cases.pairs, values, settings.bins),
+        probabilities=probability_figures(cases.pairs, values, settings.bins, saved_calibration(reward)),
         distributions=score_distributions(data.pairs.pairs, values),
         lengths=_lengths(reward, values, data),
         order=order_figures(reward, cases.texts, scores),

@@ -75,6 +75,8 @@ def remarks(result: RewardExamination) -> list[Remark]:
         lines.append(("examined.without_prompt", {"count": number(result.without_prompt)}))
     for model in result.models:
         name = {"name": model.name}
+        if model.probabilities.calibration:
+            lines.append(("examined.calibrated", {**name, "method": model.probabilities.calibration}))
         if model.probabilities.one_outcome:
             lines.append((f"examined.all_{model.probabilities.one_outcome}", name))
         if model.order.stable is False:

@@ -101,10 +101,11 @@ class RankFigures(ResultModel):
 
 
 class ProbabilityFigures(ResultModel):
-    """Whether p = σ(difference of two scores) is the probability that people prefer the first text.
+    """Whether p = σ(difference of two scores), or a calibrated p, is the share of people who prefer the first.
 
     Attributes:
         pairs: number of pairs; each enters in both orders.
+        calibration: method of the calibration that the reward model was saved with; "" for σ.
         one_outcome: `right` or `wrong` if all decided pairs are; calibration is then undefined.
         ece: expected calibration error with bins of equal width.
         ece_equal_mass: the same with bins of equally many pairs.
@@ -115,6 +116,7 @@ class ProbabilityFigures(ResultModel):
     """
 
     pairs: Number = None
+    calibration: Words = ""
     one_outcome: Words = ""
     ece: Number = None
     ece_equal_mass: Number = None

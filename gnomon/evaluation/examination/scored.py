@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gnomon.core.errors import RunError
 from gnomon.evaluation.examination.cases import Texts
 from gnomon.rewards.reward import Reward, numbers_of, watched_scores
+from gnomon.stats.calibration import Calibration
 
 FloatArray = NDArray[np.float64]
 NO_NUMBER = "its score is not a finite number"
@@ -54,6 +55,13 @@ def score_texts(reward: Reward, name: str, texts: Texts) -> TextScores:
     if len(reasons) == len(texts):
         raise RunError(f"the reward '{name}' failed on every text: {reasons[0]}.")
     return TextScores(values, reasons)
+
+
+def saved_calibration(reward: Reward) -> Calibration | None:
+    """Return the calibration that a reward model or an ensemble was saved with; `None` without one."""
+    model: Any = getattr(reward, "model", None)
+    own: Calibration | None = getattr(reward, "calibration", None) or getattr(model, "calibration", None)
+    return own
 
 
 def text_lengths(texts: Texts) -> FloatArray:

@@ -11,6 +11,7 @@ import pytest
 from gnomon.evaluation.examination.cases import PairCase
 from gnomon.evaluation.examination.measures.probabilities import probability_figures, score_distributions, sigmoid
 from gnomon.evaluation.reward_models import calibration, equal_mass_calibration
+from gnomon.stats.calibration import Calibration
 
 PAIR = PairCase(0, 1, 1.0, True, (0, 0))
 LOG3 = log(3)  # σ(log 3) = 3/4
@@ -58,6 +59,19 @@ def test_calibration_needs_both_outcomes(scores: list[float], outcome: str) -> N
     assert (figures.one_outcome, figures.ece, figures.ece_equal_mass, figures.bins) == (outcome, None, None, [])
     assert figures.nll is not None
     assert probability_figures(pairs_of(2), np.array([2.0, 1, 1, 1]), 10).one_outcome == "", "a tie is not right"
+
+
+def test_a_saved_calibration_gives_the_probability() -> None:
+    """Differences of 2 log 3 at T = 2 are p = 3/4, as in the case by hand. An isotonic p of 0 has no NLL."""
+    scores = 2 * np.array([LOG3, 0, LOG3, 0, LOG3, 0, 0, LOG3])
+    figures = probability_figures(pairs_of(4), scores, 10, Calibration("temperature", 10, temperature=2.0))
+    assert figures.calibration == "temperature"
+    assert figures.ece == pytest.approx(0, abs=1e-12)
+    assert figures.nll == pytest.approx((3 * log(4 / 3) + log(4)) / 4)
+    assert figures.brier == pytest.approx(3 / 16)
+    steps = Calibration("isotonic", 10, margins=(-1.0, 1.0), probabilities=(0.0, 1.0))
+    assert probability_figures(pairs_of(4), scores, 10, steps).nll is None
+    assert probability_figures(pairs_of(2), np.array([0.5, 0, 0, 0.5]), 10, steps).ece == pytest.approx(0.25)
 
 
 def test_pairs_without_scores() -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.core.lazy import special
 from gnomon.evaluation.examination.cases import PairCase
 from gnomon.evaluation.examination.results import ProbabilityFigures, ScoreDistributions, ScoreSummary
 from gnomon.evaluation.reward_models import calibration, equal_mass_calibration
+from gnomon.stats.calibration import Calibration
 
 FloatArray = NDArray[np.float64]
 HISTOGRAM_BINS = 24
@@ -17,8 +19,10 @@ OUTSIDE = 0.005  # share of scores beyond either end of a histogram
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def probability_figures(pairs: Sequence[PairCase], scores: FloatArray, bins: int) -> ProbabilityFigures:
-    """Compute how well p = σ(s_first - s_second) predicts the share of people who prefer the first text.
+def probability_figures(
+    pairs: Sequence[PairCase], scores: FloatArray, bins: int, fitted: Calibration | None = None
+) -> ProbabilityFigures:
+    """Compute how well p = σ(s_first - s_second), or a calibrated p, predicts the share who prefer the first text.
 
     Each pair enters in both orders: with the preferred text always first, calibrated predictions would look
     underconfident. NLL is the mean of -t log p - (1 - t) log(1 - p), Brier's that of (p - t)², for a share t.
@@ -29,6 +33,7 @@ def probability_figures(pairs: Sequence[PairCase], scores: FloatArray, bins: int
         pairs: all pairs, with those about which people are divided.
         scores: of all texts by index, [N].
         bins: of both calibrations.
+        fitted: the calibration that a reward model was saved with.
     """
     gaps = _gaps(pairs, scores)
     valid = ~np.isnan(gaps)
@@ -37,18 +42,25 @@ def probability_figures(pairs: Sequence[PairCase], scores: FloatArray, bins: int
     gaps = gaps[valid]
     if not gaps.size:
         return ProbabilityFigures(pairs=0)
-    loss = target * np.logaddexp(0, -gaps) + (1 - target) * np.logaddexp(0, gaps)
-    probability = sigmoid(gaps)
+    if fitted is None:
+        probability, reverse = sigmoid(gaps), sigmoid(-gaps)
+        loss = target * np.logaddexp(0, -gaps) + (1 - target) * np.logaddexp(0, gaps)
+    else:
+        probability = fitted.probability(gaps)
+        reverse = 1 - probability
+        loss = special.rel_entr(target, probability) + special.rel_entr(1 - target, reverse)  # less the entropy
+        loss = loss + special.entr(target) + special.entr(1 - target)
     outcome = _one_outcome(gaps[decided])
     figures = {
         "pairs": gaps.size,
         "one_outcome": outcome,
+        "calibration": fitted.method if fitted else "",
         "nll": float(loss.mean()),
         "brier": float(((probability - target) ** 2).mean()),
     }
     if outcome:
         return ProbabilityFigures.model_validate(figures)
-    predicted = np.concatenate([probability, sigmoid(-gaps)])
+    predicted = np.concatenate([probability, reverse])
     observed = np.concatenate([target, 1 - target])
     width, mass = calibration(predicted, observed, bins), equal_mass_calibration(predicted, observed, bins)
     return ProbabilityFigures.model_validate(
