@@ -68,6 +68,19 @@ def test_flips_by_hand() -> None:
     assert one.overtakes == pytest.approx(1 / 3), "2 passes 1; 1 equals 1, and 0 is below"
 
 
+def test_only_a_worse_text_that_was_behind_overtakes() -> None:
+    """The reward has the first pair right and the others wrong; changes make no difference to it."""
+    model = model_of(*PAIRS, score=lambda p, t: float("good" in t.lower()) - float("fine" in t.lower()) - float(
+        "right" in t.lower()
+    ))  # fmt: skip
+    one = change(model, "praise")
+    assert (one.ordered, one.overtakes) == (1, 0)
+    wrong = change(
+        model_of(*PAIRS, score=lambda p, t: -float(t.lower()[:4] in ("good", "fine", "righ"))), "praise"
+    )
+    assert (wrong.ordered, wrong.overtakes) == (0, None)
+
+
 def test_pairs_whose_changed_texts_have_no_score_do_not_count() -> None:
     def score(prompt: str, text: str) -> float:
         if text == "FINE":

@@ -22,7 +22,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def probability_figures(
     pairs: Sequence[PairCase], scores: FloatArray, bins: int, fitted: Calibration | None = None
 ) -> ProbabilityFigures:
-    """Compute how well p = σ(s_first - s_second), or a calibrated p, predicts the share who prefer the first text.
+    """Compute how well p = σ(s_first - s_second), or a calibrated p, predicts how many prefer the first.
 
     Each pair enters in both orders: with the preferred text always first, calibrated predictions would look
     underconfident. NLL is the mean of -t log p - (1 - t) log(1 - p), Brier's that of (p - t)², for a share t.
