@@ -236,7 +236,8 @@ def save_panel(panel: RewardPanel, folder: Path, *, steps: int | None = None) ->
             if isinstance(member, RewardModel) and not member.whole_conversation:
                 save_model(member, own, steps=steps)
             else:  # trained elsewhere: as it was loaded, so that it is scored in the same way again
-                member.network.save_pretrained(own)
+                with quiet_transformers():
+                    member.network.save_pretrained(own)
                 member.tokenizer.save_pretrained(own)
         content = {ENSEMBLE_KEY: panel.record.model_dump(mode="json", exclude_none=True)}
         write_json(work / "model" / "config.json", content)

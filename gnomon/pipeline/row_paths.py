@@ -78,14 +78,19 @@ def _change(row: dict[str, Any], path: Sequence[str], change: Change) -> None:
 
 
 def _changed(value: Any, change: Change) -> Any:
-    """Replace the names in a value: one name, a list, the `of` of each reward, or the keys of a mapping."""
+    """Replace the names in a value: one name, a list, those of each reward, or the keys of a mapping."""
     if isinstance(value, str):
         return change(value)
+    if isinstance(value, dict) and {"of", "ensemble", "rule"} & value.keys():
+        return _changed([value], change)[0]  # the only part of a reward
     if isinstance(value, dict):
         return {change(name) if isinstance(name, str) else name: weight for name, weight in value.items()}
     if isinstance(value, list):
         parts = [
-            {**v, "of": _changed(v["of"], change)} if isinstance(v, dict) and "of" in v else v for v in value
+            {k: _changed(own, change) if k in ("of", "ensemble") else own for k, own in v.items()}
+            if isinstance(v, dict)
+            else v
+            for v in value
         ]
         return [change(v) if isinstance(v, str) else v for v in parts]
     return value

@@ -34,6 +34,7 @@ class RewardPart(Settings):
 
     Attributes:
         of: a reward model, `path/to/file.py:function`, `vader` or the address of a reward server.
+        ensemble: or several reward models, whose scores become one by `combine`.
         rule: or a rule: `length` (less for more than `limit` characters), `repetition` (less for repeated
             `n`-grams), `diversity` (more for `n`-grams that other completions of the prompt lack), `format` (1
             if `pattern` matches the whole text), `exact` (1 if the text, or the part that `pattern`
@@ -54,6 +55,7 @@ class RewardPart(Settings):
     """
 
     of: str | None = None
+    ensemble: list[str] | None = None
     rule: Rule | None = None
     name: str = ""
     weight: Finite = 1.0
@@ -78,15 +80,20 @@ class RewardPart(Settings):
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> RewardPart:
-        if (self.of is None) == (self.rule is None):
-            raise ValueError("a part of a reward has exactly one of the keys of and rule")
+        if [self.of, self.ensemble, self.rule].count(None) != 2:
+            raise ValueError("a part of a reward has exactly one of the keys of, ensemble and rule")
+        if self.ensemble is not None and len(set(self.ensemble)) < max(2, len(self.ensemble)):
+            raise ValueError("ensemble names two or more different reward models; for one, write of")
+        if self.ensemble is not None and self.dropout is not None:
+            raise ValueError("dropout is for a single reward model; remove it")
         if self.rule == "format" and self.pattern is None:
             raise ValueError("the rule format needs a pattern")
         of = self.of or ""
         called = of.startswith("python:") or is_remote(of) or REWARDS.is_outside(of)
         if self.timeout is not None and not called:
             raise ValueError("timeout is for functions (path/to/file.py:function) and servers; remove it")
-        if self.of is None or of in REWARDS.names() or is_function(of) or is_remote(of):
+        models = of if self.ensemble is None else self.ensemble[0]
+        if not models or models in REWARDS.names() or is_function(models) or is_remote(models):
             for key in ("combine", "dropout"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for reward models; remove it")
@@ -95,7 +102,7 @@ class RewardPart(Settings):
     @property
     def title(self) -> str:
         """Its name in metrics."""
-        return self.name or self.rule or str(self.of)
+        return self.name or self.rule or self.of or " & ".join(self.ensemble or [])
 
 
 def check_titles(parts: Sequence[RewardPart]) -> None:

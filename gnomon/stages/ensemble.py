@@ -114,7 +114,8 @@ class EnsembleStage(Stage):
 
     def estimate(self, work: Workspace, baseline_bytes: float) -> list[StagePlan]:
         """Save the members without a fit, for later stages, and count their weights."""
-        from gnomon.stages.common.reward_models.combining import load_members, save_judge
+        from gnomon.stages.common.reward_factory import load_members
+        from gnomon.stages.common.reward_models.combining import save_judge
         from gnomon.training.runtime.memory_profile import weight_bytes
 
         panel = load_members(self.reward_models, Combination(), work)
@@ -129,12 +130,8 @@ class EnsembleStage(Stage):
         """Load the members, fit what is fitted, and save them as one folder."""
         from gnomon.models.reward_ensemble import RewardPanel
         from gnomon.stages.common.model_cards import make_card
-        from gnomon.stages.common.reward_models.combining import (
-            average_members,
-            fit_panel,
-            load_members,
-            save_judge,
-        )
+        from gnomon.stages.common.reward_factory import load_members
+        from gnomon.stages.common.reward_models.combining import average_members, fit_panel, save_judge
 
         started = time.monotonic()
         judge: RewardModel | RewardPanel = load_members(self.reward_models, self.combine, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gnomon.core.config import validate
@@ -72,7 +73,9 @@ class TrainStage(TrainSettings, Stage):
         from gnomon.stages.common.plan import plan_trainings
 
         torch.manual_seed(work.recipe.seed)
-        return plan_trainings(self, load_trained(self, work), work, baseline_bytes)
+        plans = plan_trainings(self, load_trained(self, work), work, baseline_bytes)
+        in_turn = self.ensemble.members if self.ensemble and self.ensemble.kind != "heads" else 1
+        return [replace(plan, seconds=in_turn * plan.seconds) for plan in plans]
 
     def run(self, work: Workspace) -> TrainResult:
         """Train, save `model/`, and return the result."""

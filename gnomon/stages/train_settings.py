@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gnomon.algorithms.registry import ALGORITHMS, consumed_kinds, find_algorithm
 from gnomon.core.config import Settings, merge_deep, validate
@@ -140,6 +140,18 @@ class TrainSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
 
+    @field_validator("reward", mode="before")
+    @classmethod
+    def _parts(cls, value: Any) -> Any:
+        """Validate each part by itself, for an error about it; a mapping is the only part."""
+        parts = [value] if isinstance(value, dict) else value
+        if not isinstance(parts, list):
+            return value
+        try:
+            return [validate(RewardPart, part, "part") if isinstance(part, dict) else part for part in parts]
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix("part: ").removeprefix("value: ")) from None
+
     @cached_property
     def loop(self) -> OfflineSettings | OnlineSettings:
         """The validated settings of the algorithm's training loop."""
@@ -157,7 +169,8 @@ class TrainSettings(Settings):
         """The names of the rewards, without rules."""
         if isinstance(self.reward, str):
             return [self.reward]
-        return [part.of for part in self.reward or [] if part.of is not None]
+        parts: list[Sequence[str | None]] = [part.ensemble or [part.of] for part in self.reward or []]
+        return [name for names in parts for name in names if name is not None]
 
     @property
     def prompt_sources(self) -> dict[str, float]:

@@ -85,7 +85,7 @@ def test_two_parts_of_one_title_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "exactly one of the keys of and rule"),
+        ({}, "exactly one of the keys of, ensemble and rule"),
         ({"of": "vader", "rule": "length"}, "exactly one"),
         ({"rule": "format"}, "needs a pattern"),
         ({"rule": "format", "pattern": "("}, "no regular expression"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from gnomon.models.encoders.scorer import open_scorer
 from gnomon.models.loading import save_model
 from gnomon.models.reward_ensemble import DropoutEnsemble, combine_scores
 from gnomon.models.settings import Combination, DropoutPasses
+from gnomon.pipeline.recipe import load_recipe
+from gnomon.pipeline.resource_plan import plan_recipe
 from gnomon.rewards.encoder_reward import reward_of_model
 from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.reward import PlainReward
+from gnomon.stages.common.independence.ancestry import ancestry
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,34 @@ def test_what_cannot_be_combined_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(GnomonError, match=message):
         combined(project, judges, names, **settings).go()
+
+
+def test_a_reward_may_name_several_models_itself(project: Project, judges: Path) -> None:
+    """Its parts in the metrics are of the ensemble; paths beside the recipe are found as anywhere in it."""
+    recipe = yaml.safe_load(project.recipe.read_text(encoding="utf-8"))
+    aligned = next(stage for stage in recipe["stages"] if stage["name"] == "aligned")
+    aligned |= {"model": "base", "critic": "base", "reward": {"ensemble": ["a", "b"], "combine": "minimum"}}
+    recipe["stages"] = [aligned]
+    for name in ("a", "b"):
+        shutil.copytree(judges / name, project.folder / name)
+    project.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    project.go("aligned.training.steps=1")
+    assert project.metrics("aligned")[0]["uncertainty"] > 0
+    known = ancestry("aligned", project.run)
+    assert {str(project.folder / name) for name in ("a", "b")} <= known.rewards
+    for reward, message in (
+        ({"ensemble": ["a"]}, "two or more different reward models"),
+        ({"ensemble": ["a", "b"], "of": "c"}, "exactly one of the keys of, ensemble and rule"),
+        ({"ensemble": ["a", "b"], "dropout": {}}, "dropout is for a single reward model"),
+        ({"ensemble": ["a", "b"], "combine": "mean - -1 * std"}, "below 0 it would reward disagreement"),
+        ([{"of": "a", "dropout": {"passes": 1}}], "one pass has no other to differ from"),
+        ([{"of": "vader", "combine": "median"}], "combine is for reward models; remove it"),
+        ([{"ensembel": ["a", "b"]}], "did you mean 'ensemble'"),
+    ):
+        aligned["reward"] = reward
+        project.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        with pytest.raises(ConfigError, match=message):
+            load_recipe(project.recipe)
 
 
 def test_a_missing_member_is_named(project: Project, judges: Path) -> None:
@@ -250,3 +282,13 @@ def test_the_queue_is_ordered_by_the_disagreement_of_an_ensembles_members(projec
     scores = score_with([str(project.run / "panel")])(PROMPT, TEXTS)
     assert torch.tensor(scores).shape == (2, 3)
     torch.testing.assert_close(torch.tensor(scores), member_scores(open_scorer(str(project.run / "panel"), CPU)))
+
+
+def test_a_dry_run_estimates_the_stage_and_what_follows(project: Project, judges: Path) -> None:
+    """Later stages load what the estimate saved; nothing is fitted on data that a dry run may not have."""
+    data = str(project.folder / "held-out.jsonl")
+    combined(project, judges, ["a", "b"], data=data, combine="stacked")
+    plans = plan_recipe(load_recipe(project.recipe)).stages
+    assert [plan.name for plan in plans] == ["panel"]
+    assert plans[0].bytes["weights"] > 0
+    assert not project.run.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnomon.core.errors import ConfigError
+from gnomon.core.errors import ConfigError, ModelError
 from gnomon.models.settings import Combination, DropoutPasses
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.encoder_reward import model_reward
@@ -36,13 +36,43 @@ def make_stage_reward(reward: str | Sequence[RewardPart], work: Workspace, sampl
         [
             (
                 p,
-                RuleReward(p, sampled_by)
+                _part_of(p, work, sampled_by)
                 if p.of is None
                 else make_reward(p.of, work, sampled_by, p.timeout, p.combine, p.dropout),
             )
             for p in reward
         ]
     )
+
+
+def _part_of(part: RewardPart, work: Workspace, sampled_by: Any) -> Reward:
+    """Make a part that is a rule, or several reward models."""
+    if part.ensemble is None:
+        return RuleReward(part, sampled_by)
+    return model_reward(load_members(part.ensemble, part.combine or Combination(), work), part.title, sampled_by)
+
+
+def load_members(names: Sequence[str], combine: Combination, work: Workspace) -> RewardPanel:
+    """Load reward models by their names in a recipe, as an ensemble.
+
+    Args:
+        names: of stages, or of models of the user's own.
+        combine: rule of the ensemble.
+        work: the run.
+
+    Raises:
+        ModelError: a model cannot be loaded, or is an ensemble itself.
+    """
+    from gnomon.models.reward_ensemble import EnsembleRecord, RewardEnsemble, RewardPanel
+
+    members = []
+    for name in names:
+        model = _open(work, name)
+        if isinstance(model, RewardEnsemble | RewardPanel):
+            raise ModelError(f"'{name}' is an ensemble itself; name its members, or train them in one stage.")
+        members.append(model)
+    shown = [str(work.recipe.as_written(name)) for name in names]
+    return RewardPanel(members, EnsembleRecord(kind="models", names=shown, combine=combine))
 
 
 def judge_in(reward: Reward, name: str) -> RewardModel | None:

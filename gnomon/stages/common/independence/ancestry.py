@@ -173,9 +173,8 @@ def _algorithm_of(part: Mapping[str, Any], code: Mapping[str, Any]) -> tuple[typ
 def _rewards_of(part: Mapping[str, Any]) -> Iterator[str]:
     reward = part.get("reward")
     for one in [reward] if isinstance(reward, str) else reward or []:
-        name = one.get("of") if isinstance(one, dict) else one
-        if isinstance(name, str):
-            yield name
+        names = [one.get("of"), *(one.get("ensemble") or [])] if isinstance(one, dict) else [one]
+        yield from (name for name in names if isinstance(name, str))
     if isinstance(part.get("token_reward"), str):
         yield part["token_reward"]
 

@@ -1,4 +1,4 @@
-"""Members of an ensemble that exist already: load, average, bring to one scale, fit, save."""
+"""Members of an ensemble that exist already: average, bring to one scale, fit, save."""
 
 from __future__ import annotations
 
@@ -15,40 +15,15 @@ from gnomon.core.storage.digests import digest
 from gnomon.core.types import Preference
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.score_fits import CalibrationReport, MemberPairs, fit_on_pairs
-from gnomon.models.encoders.scorer import open_scorer
 from gnomon.models.loading import save_model, save_panel
-from gnomon.models.reward_ensemble import EnsembleRecord, RewardEnsemble, RewardPanel
+from gnomon.models.reward_ensemble import RewardPanel
 from gnomon.models.roles import RewardModel
 from gnomon.models.settings import Combination
 from gnomon.rewards.encoder_reward import reward_of_model
 from gnomon.rewards.ensemble import EnsembleReward
 from gnomon.rewards.reward import LearnedReward, watched_scores
-from gnomon.stages.workspace import Workspace
 
 SMALLEST_SCALE = 1e-6  # of scores, for a member that gives all completions nearly the same
-
-
-def load_members(names: Sequence[str], combine: Combination, work: Workspace) -> RewardPanel:
-    """Load reward models by their names in a recipe, as an ensemble.
-
-    Args:
-        names: of stages, or of models of the user's own.
-        combine: rule of the ensemble.
-        work: the run.
-
-    Raises:
-        ModelError: a model cannot be loaded, or is an ensemble itself.
-    """
-    recipe = work.recipe
-    members = []
-    for name in names:
-        template = recipe.model.chat_template
-        model = open_scorer(work.model(name), work.compute, seed=recipe.seed, chat_template=template)
-        if isinstance(model, RewardEnsemble | RewardPanel):
-            raise ModelError(f"'{name}' is an ensemble itself; name its members, or train them in one stage.")
-        members.append(model)
-    shown = [str(recipe.as_written(name)) for name in names]
-    return RewardPanel(members, EnsembleRecord(kind="models", names=shown, combine=combine))
 
 
 def save_judge(judge: RewardModel | RewardPanel, folder: Path) -> None:

@@ -182,6 +182,7 @@ def _train_members(
         results.append(result)
     if work.processes.main:
         write_jsonl(folder / "metrics.jsonl", mean_rows([folder / MEMBERS / name for name in names]))
+    work.processes.barrier()
     rows = list(read_jsonl(folder / "metrics.jsonl"))
     merged = results[-1].model_copy(
         update={"final": rows[-1] if rows else {}, "steps": last_step(rows), "learning": outcome(rows)}
