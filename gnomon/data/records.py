@@ -134,9 +134,8 @@ def check_records(kind: type[Record], path: Path, layout: RowLayout = OWN) -> Ke
             readable += 1
     check_not_empty(rows, kind, path, keys)
     if not readable:
-        raise DataError(
-            f"{path}: none of its {rows:,} records is text alone, the first at {first}; give other data."
-        )
+        which = "its only record," if rows == 1 else f"none of its {rows:,} records is text alone, the first at"
+        raise DataError(f"{path}: {which} {first}; give other data.")
     return keys
 
 

@@ -102,6 +102,9 @@ def test_each_kind_of_data_is_checked(project: Project, name: str) -> None:
     write_rows(path, [{**row, **DRAWN} for row in read_jsonl(path)])
     with pytest.raises(DataError, match=f"{name}.jsonl: none of its .* records is text alone"):
         check_inputs(load_recipe(project.recipe, []))
+    write_rows(path, list(read_jsonl(path))[:1])
+    with pytest.raises(DataError, match=f"{name}.jsonl: its only record, line 1: {REFUSAL}; give other data"):
+        check_inputs(load_recipe(project.recipe, []))
 
 
 def test_a_stage_without_readable_records_names_the_row() -> None:

@@ -63,7 +63,7 @@ def _of_records(inspection: Inspection) -> Iterator[Problem]:
     outlines = inspection.outlines
     for index, noun in enumerate(NOUNS.values()):
         yield from _rows(
-            f"{noun}, {UNREAD}: training refuses the row",
+            f"{noun}, {UNREAD}; training refuses the row",
             (one for one in outlines if one.media and one.media[index]),
             "error",
         )

@@ -23,7 +23,7 @@ ROWS = [
     pair_about("b.png"),
     pair_about("b.png"),
 ]
-TEXT = "images, which no model here reads: training refuses the row"
+TEXT = "images, which no model here reads; training refuses the row"
 
 
 def file_of(folder: Path, rows: list[dict[str, Any]]) -> Path:

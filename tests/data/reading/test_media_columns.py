@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.core.types import Demonstration, Label, Message, Preference, Prompt, Ranking, RatedText
+from gnomon.core.types import Demonstration, Label, Message, NamedScores, Preference, Prompt, Ranking, RatedText
 from gnomon.data.inspection import Inspection
 from gnomon.data.reading.media.parts import shown_content
 from gnomon.data.record_rows import record_row
@@ -131,6 +131,12 @@ KINDS: list[tuple[str, type, dict[str, Any], list[str]]] = [
         {"image": "a", "prompt": "Q", "completions": ["A", "B", "C"]},
         ["[image a]Q", "A", "B", "C"],
     ),
+    (
+        "an answer with named scores",
+        NamedScores,
+        {"image": "a", "prompt": "Q", "completion": "A", "scores": {"help": 1}},
+        ["[image a]Q", "A"],
+    ),
     ("a rated text", RatedText, {"image": "a", "prompt": "Q", "text": "A", "rating": 3}, ["[image a]Q"]),
     (
         "a prompt with an id",
@@ -227,6 +233,7 @@ def test_values_go_to_the_messages_that_refer_to_them(kind: type, row: dict[str,
             },
             "the prompt has media that chosen and rejected do not start with",
         ),
+        (Prompt, {"image": "a", "prompt": 3}, "3 is neither a text nor a JSON object"),
         (RatedText, {"image": "a", "id": "1", "text": "A", "ratings": [3]}, "the row has image, but no message"),
     ],
 )

@@ -22,6 +22,14 @@ def user(*parts: Any) -> dict[str, Any]:
     return {"role": "user", "content": list(parts)}
 
 
+def deep(levels: int) -> dict[str, Any]:
+    """Objects inside each other."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def only(part: dict[str, Any]) -> MediaPart:
     """The one image, sound or video of a message, which is written and read back."""
     (turn,) = messages([user(WORDS, part)])
@@ -165,6 +173,9 @@ def test_an_image_alone_is_a_prompt_and_an_answer() -> None:
         ({"type": "image", "image": "a.png", "url": "b.png"}, "with image and url; keep one of them"),
         ({"type": ["image"]}, "content is a list with"),
         ("a.png", "content is a list with 'a.png' in it"),
+        ({"type": "image", "image": "a.png", "deep": deep(5000)}, "a part of a message is nested too deeply"),
+        ({"type": "image", "image": "a.png", "size": float("nan")}, "has a value that JSON cannot hold, as NaN"),
+        ({"type": "image", "image": deep(5000)}, "which is no image"),
         ({"type": "image", "image": "\ud800"}, "half of a surrogate pair"),
     ],
 )

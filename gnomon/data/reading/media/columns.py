@@ -123,7 +123,7 @@ class _BesideMessages:
                 list(map(self._repeated, answers)),
             )
             if not starts and after == answers:
-                raise DataError(f"the row has {self.column.name}, but no message of a user that could hold them")
+                raise DataError(f"the row has {self.column.name}, but no message of a user to put it into")
         else:
             before = [self._count(way, self.cells[key], "user") for key in self.starts]
             starts = [
@@ -184,6 +184,8 @@ class _BesideMessages:
         Raises:
             DataError: there is no message of a user.
         """
+        if not isinstance(cell, str | list | Mapping):  # no prompt, which its parser refuses
+            return cell
         waiting = [list(self.column.parts)]
 
         def put(author: str, content: Any) -> Any:
@@ -193,7 +195,7 @@ class _BesideMessages:
 
         filled_cell = _mapped(cell, "user", put)
         if waiting:
-            raise DataError(f"the row has {self.column.name}, but no message of a user that could hold them")
+            raise DataError(f"the row has {self.column.name}, but no message of a user to put it into")
         return filled_cell
 
     def _repeated(self, cell: Any) -> Any:

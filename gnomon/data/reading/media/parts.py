@@ -96,8 +96,15 @@ def _media_part(part: Mapping[str, Any], kind: MediaKind, position: int) -> Medi
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """Return the JSON text of what else is known of an image, a sound or a video; empty if there is nothing."""
-    return json_text(_plain(options), "a part of a message") if options else ""
+    """Return the JSON text of what else is known of an image, a sound or a video; empty if there is nothing.
+
+    Raises:
+        DataError: JSON cannot hold it, or it is nested too deeply.
+    """
+    try:
+        return json_text(_plain(options), "a part of a message") if options else ""
+    except RecursionError:
+        raise DataError("a part of a message is nested too deeply") from None
 
 
 def _plain(value: Any) -> Any:
