@@ -31,7 +31,8 @@ class ProcessReward:
     """Classification of answers up to each step.
 
     Attributes:
-        combine: how an answer's score follows from the probabilities of its steps: `min`, `product` or `last`.
+        combine: how the score of an answer follows from the probabilities of its steps: `min`, `product`, or
+            `last`, the probability of the whole answer, which is right for labels of whole answers too.
         separator: the text between two steps of an answer that is scored.
         good_weight: weight of right steps.
         bad_weight: weight of wrong steps, which are fewer in most data.
@@ -42,7 +43,7 @@ class ProcessReward:
     needs: ClassVar[frozenset[str]] = frozenset()
     loop_defaults: ClassVar[Mapping[str, Any]] = {}
     min_group_size: ClassVar[int] = 1
-    combine: StepCombination = "min"
+    combine: StepCombination = "last"
     separator: str = "\n"
     good_weight: Weight = 1.0
     bad_weight: Weight = 1.0

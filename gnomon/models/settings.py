@@ -182,9 +182,10 @@ class StepSettings(Settings):
     """How a process reward model scores an answer.
 
     Attributes:
-        combine: the smallest probability of a step, their product, or that of the last step.
+        combine: the smallest probability of a step, their product, or that of the last step, which is the whole
+            answer's.
         separator: the text between two steps.
     """
 
-    combine: StepCombination = "min"
+    combine: StepCombination = "last"
     separator: str = "\n"

@@ -127,14 +127,16 @@ class LearnedReward:
         texts are never cut. An ensemble's scores are combined by its own rule. A process reward model scores the
         steps of an answer and gives a probability.
         """
-        if self.model.steps is not None:
-            return self._score_steps(prompts, completions, self.model.steps)
-        return self.score_encoded(self._encoded(prompts, completions))
+        steps = self.model.steps
+        if steps is None:
+            return self.score_encoded(self._encoded(prompts, completions))
+        return self._score_steps(prompts, completions, steps)
 
     def _score_steps(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], settings: StepSettings
     ) -> Scores:
-        rows = [steps_of(completion, settings.separator) for completion in completions]
+        whole = settings.combine == "last"
+        rows = [[one] if whole else steps_of(one, settings.separator) for one in completions]
         counts = [len(steps) for steps in rows]
         repeated = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
         flat = self.score_encoded(self._encoded(repeated, [step for steps in rows for step in steps]))

@@ -103,15 +103,21 @@ def test_from_labeled_steps_to_scored_answers(tmp_path: Path) -> None:
         model="tiny-random",
         data=data,
         out=tmp_path / "run",
+        combine="min",
         training={"epochs": 40, "batch_size": 16, "learning_rate": 0.01, "head_dropout": 0},
     )
     model = result.reward_model
     assert isinstance(model, RewardModel)
-    assert model.steps == StepSettings()
+    assert model.steps == StepSettings(combine="min")
     right, wrong, late = gnomon.score(model, ["a b"] * 3, ["a\nb\na", "c\na\nb", "a\nb\nc"])
     assert right > 0.8 > 0.2 > max(wrong, late)
     again = gnomon.load_reward_model(result.folder)
+    assert isinstance(again, RewardModel)
     assert gnomon.score(again, ["a b"], ["a\nb\na"]) == pytest.approx([right])
+    again.score_by_steps(StepSettings())
+    parts = gnomon.score(again, ["a b"] * 3, ["a", "a\nb", "a\nb\nc"])
+    again.score_by_steps(StepSettings(combine="product"))
+    assert gnomon.score(again, ["a b"], ["a\nb\nc"]) == pytest.approx([math.prod(parts)])
 
 
 def test_a_model_that_scores_whole_answers_has_no_steps() -> None:
