@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gnomon.core.errors import ModelError
 from gnomon.core.storage.digests import digest_file, digest_of
 from gnomon.models.catalog import CATALOG
-from gnomon.models.settings import FROZEN, VALUE_HEAD, Trainable, split_head
+from gnomon.models.settings import FROZEN, VALUE_HEAD, WHOLE_CONVERSATION, Trainable, split_head
 
 if TYPE_CHECKING:  # slow to import, and not needed to name or check models
     from gnomon.models.engine.device import Compute
@@ -156,8 +156,9 @@ def open_reward_model(
 ) -> RewardModel:
     """Load a trained reward model by any name that a user may give.
 
-    One that Gnomon saved has a `score_offset` in its configuration. Without it the model was trained
-    elsewhere, on whole conversations as the chat template writes them, and is scored on these.
+    One that Gnomon trained has a `score_offset` in its configuration. Without it, and where
+    `whole_conversation` is true, the model was trained elsewhere, on whole conversations as the chat template
+    writes them, and is scored on these.
 
     Args:
         name: of the hub, or a path; `model#head` for a model with several heads.
@@ -171,8 +172,15 @@ def open_reward_model(
     require_kind(name, "reward")
     model = load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
     model.select(split_head(name)[1])
-    model.whole_conversation = getattr(model.network.config.get_text_config(), "score_offset", None) is None
+    model.whole_conversation = _scored_whole(model.network.config)
     return model
+
+
+def _scored_whole(config: Any) -> bool:
+    """Return whether a reward model with this configuration is scored on whole conversations."""
+    own = getattr(config, WHOLE_CONVERSATION, None)
+    offsets = [getattr(one, "score_offset", None) for one in (config, config.get_text_config())]
+    return bool(own) if own is not None else offsets == [None, None]
 
 
 def digest_model(name: str, written: str | None = None) -> str:

@@ -63,7 +63,7 @@ from gnomon.models.score_parts.files import (
     without_parts,
 )
 from gnomon.models.score_parts.settings import PartSettings
-from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
+from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, WHOLE_CONVERSATION, HeadSettings, Trainable
 from gnomon.models.special_tokens import with_end_tokens
 from gnomon.models.verify_forward import verified
 
@@ -400,8 +400,9 @@ def _built_without(network: Any, key: str) -> bool:
 def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
     """Write a plain `save_pretrained` folder (weights, configuration, tokenizer, card) atomically.
 
-    With it, transformers alone computes the same outputs as `model`, and ends answers where Gnomon ends them. An
-    existing folder that differs is renamed with a number; a card that a user wrote or changed is left in place.
+    With it, transformers alone computes the same outputs as `model`, and ends answers where Gnomon ends them. A
+    reward model that was trained elsewhere keeps its tokens and is scored as before. An existing folder that
+    differs is renamed with a number; a card that a user wrote or changed is left in place.
 
     Args:
         model: the model.
@@ -411,11 +412,16 @@ def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     network = model.plain_network()
     kind: Literal["policy", "scorer"] = "policy" if isinstance(model, Policy) else "scorer"
-    if kind == "scorer" and network.config.get_text_config().__dict__.get("score_offset") is None:
+    elsewhere = isinstance(model, RewardModel) and model.whole_conversation
+    if elsewhere:
+        setattr(network.config, WHOLE_CONVERSATION, True)
+    elif kind == "scorer" and network.config.get_text_config().__dict__.get("score_offset") is None:
         network.config.score_offset = 0.0
     if isinstance(model, Critic):
         setattr(network.config, VALUE_HEAD, True)
-    with temporary_folder(folder.parent) as work, with_end_tokens(network, model.tokenizer, kind) as tokenizer:
+    own = contextlib.nullcontext(model.tokenizer)
+    ends = own if elsewhere else with_end_tokens(network, model.tokenizer, kind)
+    with temporary_folder(folder.parent) as work, ends as tokenizer:
         remember_parts(network)
         with quiet_transformers(), without_parts(network) as parts:
             if isinstance(model, RewardEnsemble):

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Finite, Range
 
+WHOLE_CONVERSATION = "whole_conversation"  # key of config.json: where a reward model of others is scored
 VALUE_HEAD = "value_head"  # key of a saved critic's config.json: its head predicts values, not scores
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]

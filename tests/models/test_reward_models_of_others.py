@@ -13,9 +13,12 @@ from safetensors.torch import load_file, save_file
 from saved_classifiers import ANSWERS, HEADS, KINDS, QUESTIONS, pair_tokenizer, saved_decoder, saved_encoder
 from tiny import CPU, prompts_of
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from typer.testing import CliRunner
 
 from gnomon.api.score import reward_named
+from gnomon.cli.main import app
 from gnomon.core.errors import ModelError
+from gnomon.core.storage.files import write_jsonl
 from gnomon.core.types import Completion, Message, Prompt
 from gnomon.models.encoders.scorer import ENCODERS, EncoderScorer, open_scorer
 from gnomon.models.external import open_reward_model
@@ -120,9 +123,7 @@ def test_a_chosen_head_is_saved_alone_and_loads_in_transformers(tmp_path: Path, 
     assert network.config.num_labels == 1
     assert network.config.id2label == {0: "correctness"}
     assert torch.equal(network.score.weight, model.network.score.weight)
-    again = open_reward_model(str(tmp_path / "one"), CPU)
-    assert not again.whole_conversation  # Gnomon saved it
-    assert model.whole_conversation
+    check(str(tmp_path / "one"), own_scores(folder, 1))
 
 
 @torch.no_grad()
@@ -198,9 +199,47 @@ def test_a_class_of_the_folders_own_code_is_refused_by_name(tmp_path: Path, chat
         reward_named(folder)
 
 
+def test_a_model_of_others_is_scored_as_before_when_gnomon_saved_it(tmp_path: Path, chat_tokenizer: Any) -> None:
+    """Its padding token ends texts, which Gnomon's own reward models do not allow; its scores are centered."""
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>\n", "<|im_end|>")
+    folder = saved_decoder(tmp_path / "model", tokenizer, pad_token_id=tokenizer.eos_token_id)
+    model = open_reward_model(folder, CPU)
+    model.center(0.5)
+    save_model(model, tmp_path / "saved")
+    check(str(tmp_path / "saved"), [score - 0.5 for score in own_scores(folder)])
+
+
 def test_gnomons_own_models_are_scored_at_the_end_of_the_turn(tmp_path: Path, chat_tokenizer: Any) -> None:
     model = open_reward_model(saved_decoder(tmp_path / "others", chat_tokenizer), CPU)
     assert isinstance(model, RewardModel)
+    assert model.whole_conversation
+    model.whole_conversation = False
     save_model(model, tmp_path / "own")
+    assert not open_reward_model(str(tmp_path / "own"), CPU).whole_conversation
     whole, turn = (reward_named(str(tmp_path / name)).score(*rows()).values for name in ("others", "own"))
     assert (whole - turn).abs().max() > 1e-3
+
+
+def test_the_commands_and_calls_take_models_of_others(tmp_path: Path, chat_tokenizer: Any) -> None:
+    import gnomon
+
+    folder = saved_decoder(tmp_path / "model", chat_tokenizer, num_labels=3, id2label=HEADS)
+    encoder = saved_encoder(tmp_path / "encoder")
+    for spec, expected in ((f"{folder}#verbosity", own_scores(folder, 2)), (encoder, None)):
+        scores = gnomon.score(gnomon.load_reward_model(spec), *texts())
+        assert expected is None or scores == pytest.approx(expected, abs=2e-4)
+        rows_of = [{"prompt": p, "completion": c} for p, c in zip(*texts(), strict=True)]
+        write_jsonl(tmp_path / "rows.jsonl", rows_of)
+        result = CliRunner().invoke(app, ["score", spec, str(tmp_path / "rows.jsonl")])
+        assert result.exit_code == 0
+        written = [json.loads(line)["score"] for line in result.stdout.splitlines() if line.startswith("{")]
+        assert written == pytest.approx(scores, abs=1e-5)
+    decider = tmp_path / "decider"
+    result = CliRunner().invoke(app, ["export-decision", f"{folder}#verbosity", str(decider)])
+    assert f'pipeline("decision", model="{decider}", trust_remote_code=True)' in result.stdout
+
+
+def texts() -> tuple[list[str], list[str]]:
+    prompts, completions = rows()
+    return [p.messages[0].content for p in prompts], [c.text for c in completions]
