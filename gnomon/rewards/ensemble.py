@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import ConfigError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gnomon.stats.calibration import Calibration
 
 Failures = list[tuple[int, str]]
+SourceScores = Callable[[Reward], "tuple[Tensor, Sequence[tuple[int, str]]]"]
 
 
 class EnsembleReward:
@@ -72,9 +73,12 @@ class EnsembleReward:
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Combined scores, with the standard deviation over members of each row."""
+        return self.combined(*self.member_scores(prompts, completions))
+
+    def combined(self, members: Tensor, failures: Failures) -> Scores:
+        """Combine the scores of members `[E, N]`; the failures are those of their rows."""
         from gnomon.models.reward_ensemble import combine_scores
 
-        members, failures = self.member_scores(prompts, completions)
         values = combine_scores(members, self.combination)
         uncertainty = score_std(members)
         return Scores(values, {self.name: values}, failures, uncertainties={self.name: uncertainty})
@@ -83,11 +87,20 @@ class EnsembleReward:
         self, prompts: Sequence[Prompt], completions: Sequence[Completion]
     ) -> tuple[Tensor, Failures]:
         """Each member's scores, `[E, N]`, NaN in all of a row that is a failure; row and reason of failures."""
-        self._rows = len(completions)
+        return self.scores_of_sources(lambda source: _scores_of(source, prompts, completions), len(completions))
+
+    def scores_of_sources(self, score: SourceScores, count: int) -> tuple[Tensor, Failures]:
+        """Collect the members' scores, `[E, N]`, on their common scale, with the failures.
+
+        Args:
+            score: scores all rows by the members of one source, `[E, N]`, with the failures.
+            count: N, the number of rows.
+        """
+        self._rows = count
         scores, reasons = [], dict[int, str]()
         names = iter(self.members)
         for source in self.sources:
-            own, failures = _scores_of(source, prompts, completions)
+            own, failures = score(source)
             own_names = [next(names) for _ in range(len(own))]
             scores.append(own)
             for row, reason in failures:

@@ -147,7 +147,7 @@ class LearnedReward:
         self, prompts: Sequence[Prompt], completions: Sequence[Completion]
     ) -> tuple[Tensor, list[tuple[int, str]]]:
         """Scores by each member of an ensemble, `[E, N]`, with E = 1 for a single model; and the failures."""
-        return self._member_scores(self._encoded(prompts, completions))
+        return self.encoded_member_scores(self._encoded(prompts, completions))
 
     def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
         """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""
@@ -156,7 +156,7 @@ class LearnedReward:
             table, failures = self._computed(encoded, 1 + len(names), self.model.score_table)
             named = {f"{self.name}#{name}": row for name, row in zip(names, table[1:], strict=True)}
             return Scores(table[0], {self.name: table[0], **named}, failures)
-        members, failures = self._member_scores(encoded)
+        members, failures = self.encoded_member_scores(encoded)
         values = self.model.combined(members)
         return Scores(values, {self.name: values}, failures)
 
@@ -173,7 +173,10 @@ class LearnedReward:
         ends = end_ids(self.model.network, self.model.tokenizer)
         return encode_completions(prompts, completions, self.model.tokenizer, self.sampled_by, ends)
 
-    def _member_scores(self, encoded: Sequence[Example | RejectedRow]) -> tuple[Tensor, list[tuple[int, str]]]:
+    def encoded_member_scores(
+        self, encoded: Sequence[Example | RejectedRow]
+    ) -> tuple[Tensor, list[tuple[int, str]]]:
+        """Scores of encoded completions by each member of an ensemble, `[E, N]`, and the failures."""
         return self._computed(encoded, self.model.member_count, self.model.member_scores)
 
     def _computed(

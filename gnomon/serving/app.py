@@ -99,9 +99,14 @@ class ServedReward:
 def is_preference_model(reward: Reward) -> bool:
     """Return whether a reward is a model whose score differences are log-odds of being preferred.
 
-    A named head may predict a rating, whose differences are none.
+    A named head, and a model that was trained on ratings, predict ratings; a process reward model gives a
+    probability of its own.
     """
-    return isinstance(reward, LearnedReward | EncoderReward | EnsembleReward) and "#" not in reward.name
+    if isinstance(reward, LearnedReward):
+        parts = reward.model.parts
+        rated = parts is not None and parts.settings.rating is not None
+        return "#" not in reward.name and reward.model.steps is None and not rated
+    return isinstance(reward, EncoderReward | EnsembleReward) and "#" not in reward.name
 
 
 def make_scoring_app(reward: Reward, name: str, token: str | None = None) -> FastAPI:

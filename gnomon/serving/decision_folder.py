@@ -92,7 +92,7 @@ def decision_settings(model: Any, name: str) -> dict[str, Any]:
         return {"form": "pair", "head": model.head, "context": model.context}
     if not isinstance(model, RewardModel) or type(model) is not RewardModel:
         raise ModelError(f"'{name}' is no single reward model; export one of its members.")
-    if not model.is_plain:
+    if not model.is_plain or model.steps is not None:
         raise ModelError(
             f"reward model '{name}' has a head that transformers' AutoModelForSequenceClassification does not "
             "have, so no pipeline could load it; serve it with gnomon serve."

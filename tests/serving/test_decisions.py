@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 import torch
+from function_reward import FunctionReward
 from serving_rewards import ScoringClient, serving_reward
 from tiny import tiny_reward_model
 
@@ -37,6 +38,7 @@ class Tabled(EnsembleReward):
     def __init__(self, calibration: Any = None):
         self.name = "tabled"
         self.calibration = calibration
+        self.sources = [FunctionReward(lambda prompt, text: len(text), "length")]
 
     def score(self, prompts: Any, completions: Any) -> Scores:
         values = torch.tensor([float(c.text) for c in completions])

@@ -17,7 +17,9 @@ from tiny import prompts_of, tiny_reward_model
 
 from gnomon.core.types import Completion, Message, Prompt, Role
 from gnomon.data.templates.chat_template import render_text
-from gnomon.rewards.reward import LearnedReward, Scores
+from gnomon.models.settings import Combination
+from gnomon.rewards.ensemble import EnsembleReward
+from gnomon.rewards.reward import LearnedReward, Reward, Scores
 from gnomon.serving.guard import MAX_BYTES
 from gnomon.serving.payloads import MAX_CHARS, MAX_ROWS
 
@@ -36,9 +38,11 @@ def client(judge: LearnedReward) -> Iterator[ScoringClient]:
         yield client
 
 
-def direct(judge: LearnedReward, answers: list[str] = ANSWERS) -> list[float]:
+def direct(judge: Reward, answers: list[str] = ANSWERS) -> list[float]:
     prompts = prompts_of(QUESTION) * len(answers)
-    return judge.score(prompts, [Completion(str(n), text) for n, text in enumerate(answers)]).values.tolist()
+    completions = [Completion(str(n), text) for n, text in enumerate(answers)]
+    scores: list[float] = judge.score(prompts, completions).values.tolist()
+    return scores
 
 
 def test_scores_are_those_of_the_model(client: ScoringClient, judge: LearnedReward) -> None:
@@ -109,6 +113,19 @@ def test_openrlhf_sends_rendered_texts(with_prompts: bool, whole: bool, judge: L
         judge.model.whole_conversation = False
     assert response["rewards"] == pytest.approx(expected, abs=1e-5)
     assert response["scores"] == response["rewards"] == response["extra_logs"]["score"]
+
+
+def test_an_ensemble_reads_rendered_texts(chat_tokenizer: Any) -> None:
+    """Of models with another scale each; the pessimistic rule, on one scale."""
+    judges = [LearnedReward(tiny_reward_model(chat_tokenizer, seed=seed), f"judge {seed}") for seed in (1, 2)]
+    rule = Combination(rule="minimum")
+    reward = EnsembleReward("both", judges, ["a", "b"], rule, zeros_and_scales=((0.1, -0.2), (1.0, 3.0)))
+    start = render_text(chat_tokenizer, [Message("user", QUESTION)], "", answer=True)
+    with serving_reward(reward) as client:
+        texts = [start + answer for answer in ANSWERS]
+        rewards = client.post("/get_reward", {"query": texts, "prompts": [start] * 5}).json()["rewards"]
+    assert rewards == pytest.approx(direct(reward), abs=1e-5)
+    assert max(rewards) - min(rewards) > 0.05
 
 
 def test_rendered_texts_of_a_pooled_head_need_their_prompts(chat_tokenizer: Any) -> None:
