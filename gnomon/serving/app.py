@@ -78,8 +78,10 @@ class ServedReward:
         return [replace(row, parts=self._named(row.parts)) for row in rows]
 
     def _named(self, parts: Mapping[str, float | None]) -> dict[str, float | None]:
-        """Return the parts of a score, that of the model under its name in responses, which shows no path."""
-        return {self.name if part == self.reward.name else part: value for part, value in parts.items()}
+        """Return the parts of a score, those of the model under its name in responses, which shows no path."""
+        own = self.reward.name
+        shown = {part: part.replace(own, self.name, 1) for part in parts if f"{part}#".startswith(f"{own}#")}
+        return {shown.get(part, part): value for part, value in parts.items()}
 
     async def score_rows(self, rows: list[RequestRow]) -> list[RowScore]:
         """Score rows; those that cannot be scored keep their reason."""

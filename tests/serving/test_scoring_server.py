@@ -52,11 +52,12 @@ def test_scores_are_those_of_the_model(client: ScoringClient, judge: LearnedRewa
 
 
 def test_the_path_of_a_model_is_in_no_response(chat_tokenizer: Any) -> None:
-    reward = LearnedReward(tiny_reward_model(chat_tokenizer), "/home/ann/runs/rm")
-    with serving_reward(reward, "rm") as client:
-        response = client.post("/v1/score", {"prompts": [QUESTION], "completions": ["good"]})
-    assert "/home" not in response.text
-    assert response.json()["results"][0]["parts"].keys() == {"rm"}
+    for head in ("", "#helpfulness"):
+        reward = LearnedReward(tiny_reward_model(chat_tokenizer), f"/home/ann/runs/rm{head}")
+        with serving_reward(reward, f"rm{head}") as client:
+            response = client.post("/v1/score", {"prompts": [QUESTION], "completions": ["good"]})
+        assert "/home" not in response.text
+        assert response.json()["results"][0]["parts"].keys() == {f"rm{head}"}
 
 
 def test_the_scores_differ(judge: LearnedReward) -> None:
