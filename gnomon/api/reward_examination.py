@@ -10,8 +10,10 @@ from typing import Any
 from gnomon.api.score import reward_named
 from gnomon.core.config import validate
 from gnomon.core.errors import ConfigError
+from gnomon.core.types import RatedText
 from gnomon.data.formats.registry import RowLayout
 from gnomon.data.reading.sources import check_source
+from gnomon.data.records import read_records
 from gnomon.evaluation.examination.conditions import met_conditions, parse_conditions
 from gnomon.evaluation.examination.examine import Candidate, examine
 from gnomon.evaluation.examination.figures import figure_names, figures_of
@@ -20,6 +22,8 @@ from gnomon.evaluation.examination.results import RewardExamination
 from gnomon.evaluation.examination.settings import ExaminationSettings
 from gnomon.models.settings import Precision
 from gnomon.rewards.python_reward import RewardFunction, spec_of
+from gnomon.stages.common.reward_factory import ridge_reward
+from gnomon.stages.references import RIDGE
 
 Name = str | os.PathLike[str]
 Names = Name | Sequence[Name]
@@ -31,6 +35,7 @@ def evaluate_reward(
     *,
     format: str = "",
     columns: Mapping[str, Any] | None = None,
+    judge_holdout: Name | None = None,
     fail_if: Sequence[str] = (),
     precision: Precision = "float32",
     **settings: Any,
@@ -38,12 +43,13 @@ def evaluate_reward(
     """Examine rewards on held-out pairs, rankings or ratings.
 
     Args:
-        rewards: one or several: reward models by folder or name, `vader`, `file.py:function`, or functions of two
-            texts, prompt and completion.
+        rewards: one or several: reward models by folder or name, `vader`, `ridge`, `file.py:function`, or
+            functions of two texts, prompt and completion.
         data: one or several files of preferences, rankings, rated texts, or rows of RewardBench 1 or 2, RM-Bench
             or JudgeBench.
         format: name of the files' format, where it is not recognized or ambiguous.
         columns: mapping of the files' columns.
+        judge_holdout: a file of rated texts, other ones than `data`, on which `ridge` is fitted.
         fail_if: conditions such as `accuracy<0.7`; `failed_conditions` of the result has those that are met.
         precision: precision of a model's matrix products.
         settings: any of `ExaminationSettings`: `category`, `perturbed`, `bins`, `resamples`, `seed`.
@@ -61,7 +67,7 @@ def evaluate_reward(
     given = rewards if isinstance(rewards, Sequence) and not isinstance(rewards, str) else [rewards]
     if not given:
         raise ConfigError("no reward; give a reward model, vader, or file.py:function.")
-    candidates = [_candidate(one, precision) for one in given]
+    candidates = [_candidate(one, precision, judge_holdout) for one in given]
     cases = read_cases(files, checked.category, checked.seed)
     conditions = parse_conditions(fail_if, figure_names(cases, checked.perturbed > 0))
     result = examine(cases, candidates, checked)
@@ -73,7 +79,15 @@ def _each(names: Names) -> list[Name]:
     return [names] if isinstance(names, str | os.PathLike) else list(names)
 
 
-def _candidate(reward: Name | RewardFunction, precision: Precision) -> Candidate:
+def _candidate(reward: Name | RewardFunction, precision: Precision, judge_holdout: Name | None) -> Candidate:
+    if reward == RIDGE:
+        if judge_holdout is None:
+            raise ConfigError(
+                "the reward ridge needs judge_holdout, a file of rated texts to learn from; give it."
+            )
+        texts = Path(judge_holdout).expanduser()
+        check_source(texts, "give a file of rated texts.")
+        return RIDGE, lambda: ridge_reward(read_records(RatedText, texts))
     if isinstance(reward, str | os.PathLike):
         name, functions = os.fspath(reward), {}
     else:

@@ -177,7 +177,8 @@ SETTINGS: Options = {  # the fields of `ExaminationSettings`
 @option_group("settings", SETTINGS)
 def evaluate_reward(
     rewards: Annotated[
-        list[str], typer.Argument(help="Reward models, vader, or path/to/file.py:function; one or several.")
+        list[str],
+        typer.Argument(help="Reward models, vader, ridge, or path/to/file.py:function; one or several."),
     ],
     data: Annotated[
         list[str],
@@ -185,6 +186,9 @@ def evaluate_reward(
     ],
     layout: dict[str, Any],
     settings: dict[str, Any],
+    judge_holdout: Annotated[
+        Path | None, typer.Option(help="Rated texts for ridge to learn from.", show_default="no ridge")
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(help="FIGURE<NUMBER: exit with status 1 if a reward meets it; may be repeated."),
@@ -213,8 +217,16 @@ def evaluate_reward(
     from gnomon.cli.out_file import check_out
     from gnomon.evaluation.examination.text_report import show_examination
 
-    check_out(html, [*data, *rewards], "--html")
-    result = examine(rewards, data, fail_if=fail_if or (), precision=precision.value, **layout, **settings)
+    check_out(html, [*data, *rewards, judge_holdout], "--html")
+    result = examine(
+        rewards,
+        data,
+        judge_holdout=judge_holdout,
+        fail_if=fail_if or (),
+        precision=precision.value,
+        **layout,
+        **settings,
+    )
     if as_json_object:
         typer.echo(json.dumps(result.model_dump(), ensure_ascii=False, indent=2))
     else:

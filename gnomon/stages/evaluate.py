@@ -25,12 +25,11 @@ from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.evaluation.results import ModelRow, Predictor, RewardModelEvaluation
 from gnomon.models.external import open_policy
 from gnomon.rewards.reward import Reward, watched_scores
-from gnomon.rewards.text_reward import TextReward
 from gnomon.rollouts.sampling_params import Sampling
 from gnomon.stages.common.independence.judges import judges_of
 from gnomon.stages.common.independence.trained_prompts import report_trained_prompts, trained_prompts
 from gnomon.stages.common.results import BestOfResult, ComparisonResult, JudgeResult, Sample, ScoredText
-from gnomon.stages.common.reward_factory import make_reward
+from gnomon.stages.common.reward_factory import make_reward, ridge_reward
 from gnomon.stages.contract import PARTS, Result, Stage, StagePlan
 from gnomon.stages.references import DataInput, Inputs, ModelComparison, ModelInput, is_not_a_model
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -325,11 +324,8 @@ def judge_scores(
         For each model the scores of its rollouts, `[N]`.
     """
     if judge == "ridge":
-        from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
-
         assert stage.judge_holdout is not None  # the recipe was checked
-        rated = work.records(RatedText, stage.judge_holdout)
-        reward: Reward = TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))
+        reward = ridge_reward(work.records(RatedText, stage.judge_holdout))
     else:
         reward = make_reward(judge, work, sampled_by)
     return [_scores(reward, rollouts) for rollouts in samples]

@@ -21,7 +21,7 @@ from gnomon.evaluation.examination.settings import ExaminationSettings
 from gnomon.models.cards.facts import Figure
 from gnomon.rewards.reward import Reward
 from gnomon.stages.common.results import figure
-from gnomon.stages.common.reward_factory import make_reward
+from gnomon.stages.common.reward_factory import make_reward, ridge_reward
 from gnomon.stages.contract import Result, Stage
 from gnomon.stages.references import RIDGE, DataInput, Inputs, ModelInput, is_not_a_model
 from gnomon.stages.workspace import StageRecipe, Workspace
@@ -54,18 +54,21 @@ class EvaluateRewardStage(Stage):
     """Examine rewards on held-out pairs, rankings or ratings.
 
     Attributes:
-        evaluate_reward: reward models (stages or your own), functions, `vader`.
+        evaluate_reward: reward models (stages or your own), functions, `vader`, and `ridge`, fitted on
+            `judge_holdout`.
         data: one or several sources of preferences, rankings, rated texts or rows of a benchmark.
+        judge_holdout: rated texts for `ridge`, other ones than `data`.
         examination: settings; without a seed, the recipe's.
         fail_if: conditions such as `accuracy<0.7`; those that are met are printed and in the report.
     """
 
     key: ClassVar[str] = "evaluate_reward"
     result_type: ClassVar[type[Result]] = RewardExaminationResult
-    data_keys: ClassVar[tuple[str, ...]] = ("data",)
+    data_keys: ClassVar[tuple[str, ...]] = ("data", "judge_holdout")
     model_keys: ClassVar[tuple[str, ...]] = ("evaluate_reward",)
     evaluate_reward: list[str] = Field(min_length=1)
     data: list[str] = Field(min_length=1)
+    judge_holdout: str | None = None
     examination: ExaminationSettings = ExaminationSettings()
     fail_if: list[str] = Field(default_factory=list)
 
@@ -83,11 +86,8 @@ class EvaluateRewardStage(Stage):
         for name in self.evaluate_reward:
             if self.evaluate_reward.count(name) > 1:
                 raise ConfigError(f"{where}: evaluate_reward names '{name}' twice; remove one of them.")
-        if RIDGE in self.evaluate_reward:
-            raise ConfigError(
-                f"{where}: ridge is fitted on texts by stages that compare models; examine a reward model, a "
-                "function or vader."
-            )
+        if RIDGE in self.evaluate_reward and self.judge_holdout is None:
+            raise ConfigError(f"{where}: the reward ridge needs the key 'judge_holdout', texts to learn from.")
         for condition in self.fail_if:
             parse_condition(condition)
 
@@ -96,6 +96,8 @@ class EvaluateRewardStage(Stage):
         names = [name for name in self.evaluate_reward if not is_not_a_model(name)]
         models = tuple(ModelInput("evaluate_reward", name, ("reward",)) for name in names)
         data = tuple(DataInput(source, (Preference, Ranking, RatedText)) for source in self.data)
+        if self.judge_holdout is not None:
+            data = (*data, DataInput(self.judge_holdout, (RatedText,)))
         return Inputs(models, data, tuple(self.evaluate_reward))
 
     def describe(self) -> str:
@@ -123,4 +125,6 @@ class EvaluateRewardStage(Stage):
         )
 
     def _loader(self, name: str, work: Workspace) -> Callable[[], Reward]:
+        if name == RIDGE and (texts := self.judge_holdout) is not None:
+            return lambda: ridge_reward(work.records(RatedText, texts))
         return lambda: make_reward(name, work, None)

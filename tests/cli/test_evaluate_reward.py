@@ -49,6 +49,12 @@ def test_json(ask: Ask) -> None:
     assert result["category"] == "domain"
 
 
+def test_a_page(ask: Ask) -> None:
+    code, _, err = ask("evaluate", "reward", "vader", "--data", "pairs.jsonl", "--html", "page.html")
+    assert code == 0, err
+    assert "vader" in Path("page.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("conditions", "status", "sentence"),
     [
@@ -79,6 +85,9 @@ def test_conditions(ask: Ask, conditions: list[str], status: int, sentence: str)
         (["vader", "--data", "none.jsonl"], "no data at none.jsonl; give a file of pairs"),
         (["vader", "vader", "--data", "pairs.jsonl"], "'vader' is given twice"),
         (["nobody", "--data", "pairs.jsonl"], "nobody"),
+        (["ridge", "--data", "pairs.jsonl"], "the reward ridge needs judge_holdout"),
+        (["vader", "--data", "pairs.jsonl", "--html", "pairs.jsonl"], "--html pairs.jsonl is pairs.jsonl, which"),
+        (["vader", "--data", "pairs.jsonl", "--html", "."], "--html . is a folder"),
         (["vader", "--data", "pairs.jsonl", "--bins", "1"], "--bins must be at least 2"),
         (["vader", "--data", "pairs.jsonl", "--category", "kind"], "no row has a value in the column 'kind'"),
     ],

@@ -51,11 +51,23 @@ def test_the_stage_has_the_figures_of_the_command(folder: Path, capsys: pytest.C
     assert "marks.py:score: accuracy is 0.875, which meets accuracy<0.9" in capsys.readouterr().err
 
 
+def test_ridge_learns_from_its_own_texts(folder: Path) -> None:
+    texts = [{"id": str(n), "text": "Yes!" if n % 2 else "No.", "ratings": [n % 2]} for n in range(12)]
+    write_rows(folder / "rated.jsonl", texts)
+    stage = {"evaluate_reward": "ridge", "judge_holdout": "rated.jsonl", "examination": {"perturbed": 0}}
+    gnomon.run(recipe_of(folder, **stage))
+    content = read_json(folder / "run" / "exam" / "result.json")["examination"]
+    called = gnomon.evaluate_reward("ridge", "pairs.jsonl", judge_holdout="rated.jsonl", perturbed=0)
+    assert content["accuracy"][0]["overall"]["value"] == called.accuracy[0].overall.value == 1
+    with pytest.raises(ConfigError, match="the reward ridge needs judge_holdout"):
+        gnomon.evaluate_reward("ridge", "pairs.jsonl")
+
+
 @pytest.mark.parametrize(
     ("stage", "sentence"),
     [
         ({"evaluate_reward": ["vader", "vader"]}, "names 'vader' twice"),
-        ({"evaluate_reward": "ridge"}, "ridge is fitted on texts by stages that compare models"),
+        ({"evaluate_reward": "ridge"}, "ridge needs the key 'judge_holdout'"),
         ({"fail_if": "accuracy"}, "is not of the form FIGURE<NUMBER"),
         ({"examination": {"bins": 1}}, "must be at least 2"),
         ({"data": []}, "data"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import ConfigError, ModelError
+from gnomon.core.types import RatedText
 from gnomon.models.settings import Combination, DropoutPasses
 from gnomon.rewards.composite import RewardPart, RuleReward, ShapedReward
 from gnomon.rewards.encoder_reward import model_reward
@@ -14,6 +15,7 @@ from gnomon.rewards.python_reward import RewardFunction, is_function, load_funct
 from gnomon.rewards.registry import REWARDS, make_named_reward
 from gnomon.rewards.remote_reward import RemoteReward, is_remote
 from gnomon.rewards.reward import Reward
+from gnomon.rewards.text_reward import TextReward
 from gnomon.stages.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -169,3 +171,14 @@ def named_reward(
     if spec in REWARDS.names():
         return make_named_reward(REWARDS.find(spec), spec, tokenizer=sampled_by, timeout=timeout)
     return model_reward(load_model(), spec, sampled_by, combine)
+
+
+def ridge_reward(rated: Sequence[RatedText]) -> Reward:
+    """Fit the reward `ridge` on rated texts: TF-IDF features and a linear model of the mean rating.
+
+    Raises:
+        DataError: there are too few texts.
+    """
+    from gnomon.rewards.tfidf_ridge import TfidfRidge  # scikit-learn takes a second to import
+
+    return TextReward(TfidfRidge.fit([item.text for item in rated], [item.mean for item in rated]))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from examined_cases import PLAIN, cases_of, examined, number_in
 
 from gnomon.core.errors import ConfigError, RunError
 from gnomon.evaluation.examination.examine import examine
+from gnomon.evaluation.examination.scored import FloatArray
 from gnomon.rewards.python_reward import make_function_reward
+from gnomon.rewards.text_reward import TextReward
 from gnomon.stats.one_person import LeftOut
 
 # Right, right, equal, wrong: (1 + 1 + 1/2 + 0)/4. Longer is the other, the preferred, the preferred, neither.
@@ -61,6 +65,19 @@ def test_rows_without_a_score_are_excluded_and_named() -> None:
     ]
     assert result.models[0].scored == 6
     assert result.differences[0].pairs == 2, "compared on the pairs that both scored"
+
+
+def test_a_class_whose_scores_are_not_finite() -> None:
+    class Texts:
+        name = "infinite"
+
+        def score_texts(self, texts: Sequence[str]) -> FloatArray:
+            return np.array([np.inf if text == "c:5" else len(text) for text in texts])
+
+    reward = TextReward(Texts())
+    result = examine(cases_of(*PAIRS), [("infinite", lambda: reward)], PLAIN)
+    assert [one.reason for one in result.models[0].failed] == ["its score is not a finite number"]
+    assert result.accuracy[0].overall.excluded == 1
 
 
 def test_a_reward_that_fails_on_all_texts_is_an_error() -> None:
