@@ -8,7 +8,9 @@ from gnomon.core.errors import ModelError
 from gnomon.data.templates.tokenizer_compat import same_vocabulary
 from gnomon.models.external import open_policy
 from gnomon.models.loading import load_critic, load_reward_model
+from gnomon.models.reward_ensemble import RewardEnsemble
 from gnomon.models.roles import Critic, Model, Policy
+from gnomon.models.settings import FROZEN
 from gnomon.rewards.reward import Reward
 from gnomon.stages.common.model_cards import critic_card
 from gnomon.stages.common.reward_factory import judge_in, make_stage_reward
@@ -29,7 +31,9 @@ def load_trained(stage: TrainSettings, work: Workspace, seed: int | None = None)
     if stage.model_kind() != "reward":
         return open_policy(source, work.compute, trainable, chat_template=template)
     parts = getattr(stage.built_algorithm, "parts", None)  # an algorithm from outside need not have any
-    return load_reward_model(
+    if trainable == FROZEN:  # of a model that is only used, nothing learns; in a stage its head does
+        trainable = trainable.model_copy(update={"adapter": "lora"})
+    model = load_reward_model(
         source,
         work.compute,
         trainable,
@@ -39,6 +43,12 @@ def load_trained(stage: TrainSettings, work: Workspace, seed: int | None = None)
         head=stage.head,
         parts=parts() if parts else None,
     )
+    if isinstance(model, RewardEnsemble):
+        raise ModelError(
+            f"stage '{stage.name}': model '{stage.model}' is an ensemble, which is not trained further; start "
+            "from a single reward model or a language model."
+        )
+    return model
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from gnomon.stages.common.results import LoopResult
 from gnomon.stages.common.train_loops import last_step, train_offline
 from gnomon.stages.train_settings import EnsembleSettings, TrainSettings
 from gnomon.stages.workspace import Workspace
+from gnomon.stats.calibration import FEWEST_PAIRS
 from gnomon.training.offline.bootstrap import MemberLoss, MembersLoss, member_seed, poisson_weight
 from gnomon.training.offline.lazy_sequence import LazySequence
 from gnomon.training.outcome import outcome
@@ -124,6 +125,7 @@ def hold_out_prompts(
 
     Raises:
         ConfigError: no prompt would be left to train on, or fewer than two are held out.
+        DataError: the held-out prompts have too few pairs.
     """
     if stage.calibration is None:
         return examples, []
@@ -137,10 +139,13 @@ def hold_out_prompts(
         )
     chosen = {prompts[at] for at in epoch_order(len(prompts), seed, HOLD_OUT)[:count]}
     rows = range(len(prompt_ids))
-    return (
-        _select(examples, [row for row in rows if prompt_ids[row] not in chosen]),
-        _select(examples, [row for row in rows if prompt_ids[row] in chosen]),
-    )
+    held_out = _select(examples, [row for row in rows if prompt_ids[row] in chosen])
+    if (pairs := sum(len(example.pairs) for example in held_out)) < 2 * FEWEST_PAIRS:
+        raise DataError(  # before the training, not after it
+            f"stage '{stage.name}': calibration has {pairs} held-out pairs, fewer than {2 * FEWEST_PAIRS}, half "
+            "to fit and half to measure; raise its share, or leave calibration out."
+        )
+    return _select(examples, [row for row in rows if prompt_ids[row] not in chosen]), held_out
 
 
 def _select(examples: Sequence[Example], rows: Sequence[int]) -> Sequence[Example]:
