@@ -241,3 +241,26 @@ def test_a_score_that_is_not_there_is_refused(project: Project, reward: str, rea
     judge(project, {"scores": 1}, {"scores": HEADS}, ppo(prompts=prompts, reward=reward, critic="base"))
     with pytest.raises((ConfigError, ModelError), match=reason):
         project.go()
+
+
+def test_one_file_gives_pairs_and_named_scores(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """HelpSteer: neighboring rows of a prompt are pairs, and each row has five scores; on disk the same."""
+    attributes = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    rows = [
+        {"prompt": p, "response": f"It was {w}.", **{name: (n + k) % 5 for k, name in enumerate(attributes)}}
+        for p in PROMPTS
+        for n, w in enumerate(WORDS[:2])
+    ]
+    write_rows(project.folder / "helpsteer.jsonl", rows)
+    judge(project, {"helpsteer": 1}, {"scores": {"helpfulness": {}, "verbosity": {"weight": 0.1}}})
+    project.go()
+    metrics = project.metrics("judge")
+    assert {"accuracy", "loss_pairs", "loss_helpfulness", "error_verbosity"} <= set().union(*metrics)
+    assert len(metrics) == -(-2 * (4 + 8) // 6)
+    assert "no head learns: correctness, coherence, complexity" in " ".join(capsys.readouterr().err.split())
+    project.run.rename(project.folder / "first")
+    monkeypatch.setattr(encoded_data, "is_large", lambda path: True)
+    project.go()
+    assert project.metrics("judge") == metrics
