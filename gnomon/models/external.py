@@ -171,7 +171,8 @@ def open_reward_model(
     name = model_path(name)
     require_kind(name, "reward")
     model = load_reward_model(name, compute, seed=seed, chat_template=chat_template, trained=True)
-    model.select(split_head(name)[1])
+    path, score = split_head(name)
+    model.select(score, path)
     model.whole_conversation = _scored_whole(model.network.config)
     return model
 

@@ -336,15 +336,17 @@ class RewardModel(Model):
     untrained_head = False
     selected: str | None = None
 
-    def select(self, name: str | None) -> None:
+    def select(self, name: str | None, model: str = "MODEL") -> None:
         """Let `scores` give a named score, on people's scale; `None`, or a name that it has not, its own score.
+
+        `model` is its name, for messages.
 
         Raises:
             ModelError: it was trained on named scores alone, and none is named.
         """
         self.selected = name if name in self.score_names else None
         if self.selected is None:
-            self._require_score()
+            self._require_score(model)
 
     @property
     def score_names(self) -> list[str]:
@@ -365,12 +367,12 @@ class RewardModel(Model):
         self._require_score()
         return self.outputs(tokens).score
 
-    def _require_score(self) -> None:
+    def _require_score(self, model: str = "MODEL") -> None:
         if not self.has_score:
             assert self.parts is not None
             raise ModelError(
-                "this reward model was trained on named scores alone and has no score of its own; give one of "
-                f"{', '.join(self.parts.names)} by name, as in MODEL#{self.parts.names[0]}."
+                f"reward model '{model}' was trained on named scores alone and has no score of its own; give "
+                f"one of {', '.join(self.parts.names)} by name, as in {model}#{self.parts.names[0]}."
             )
 
     def outputs(self, tokens: TokenGroups) -> RewardOutputs:

@@ -193,9 +193,8 @@ def ppo(**changes: Any) -> dict[str, Any]:
     return {**stage, **changes}
 
 
-def test_heads_first_then_a_gate_and_a_score_by_name(project: Project) -> None:
-    """Attributes, then a gate on pairs with the heads fixed (ArmoRM), then a policy rewarded by one score."""
-    prompts = str(project.folder / "prompts.jsonl")
+def test_heads_first_then_a_gate(project: Project) -> None:
+    """Attributes, then a gate on pairs with the heads fixed (ArmoRM); another stage trains the heads further."""
     gated = {
         "name": "gated",
         "algorithm": "reward_model",
@@ -205,34 +204,57 @@ def test_heads_first_then_a_gate_and_a_score_by_name(project: Project) -> None:
         "trainable": {"layers": 0},
         "training": {"batch_size": 4, "epochs": 2},
     }
-    compared = {
-        "name": "report",
-        "evaluate": ["base", "aligned"],
-        "judges": ["judge#help", "gated"],
-        "prompts": prompts,
-        "reference": "base",
-        "sampling": {"completions": 2, "max_tokens": 4},
+    further = {
+        "name": "further",
+        "algorithm": "reward_model",
+        "model": "judge",
+        "data": str(project.folder / "shifted.jsonl"),
+        "settings": {"scores": {"help": {"scale": [0, 3]}, "tone": {}}},
+        "training": {"batch_size": 4},
     }
-    judge(project, {"scores": 1}, {"scores": HEADS}, gated, ppo(prompts=prompts), compared)
+    shifted = [scored(p, w, help=n / 2, tone=n) for p in PROMPTS for n, w in enumerate(WORDS)]
+    write_rows(project.folder / "shifted.jsonl", shifted)
+    judge(project, {"scores": 1}, {"scores": HEADS}, gated, further)
     project.go()
-    weights = load_file(project.run / "judge" / "model" / PARTS_FILE)
-    after = load_file(project.run / "gated" / "model" / PARTS_FILE)
+    weights, after, more = (
+        load_file(project.run / stage / "model" / PARTS_FILE) for stage in ("judge", "gated", "further")
+    )
     heads = [name for name in weights if name.startswith("heads.")]
     assert heads
     for name in heads:
         assert torch.equal(weights[name], after[name])
     assert after["gate.out.weight"].abs().sum() > 0
-    config = json.loads((project.run / "judge" / "model" / "config.json").read_text(encoding="utf-8"))
-    assert config["score_parts"]["overall"] is False
+    assert torch.equal(more["heads.0.center"], weights["heads.0.center"])  # a trained head keeps its scale
+    assert not torch.equal(more["heads.0.out.weight"], weights["heads.0.out.weight"])
+    assert more["heads.3.center"].item() == pytest.approx(1.5)
+    overall = [
+        json.loads((project.run / stage / "model" / "config.json").read_text(encoding="utf-8"))["score_parts"]
+        for stage in ("judge", "gated")
+    ]
+    assert [parts["overall"] for parts in overall] == [False, True]
+
+
+def test_a_policy_and_an_evaluation_take_a_score_by_name(project: Project) -> None:
+    prompts = str(project.folder / "prompts.jsonl")
+    compared = {
+        "name": "report",
+        "evaluate": ["base", "aligned"],
+        "judges": ["judge#help", "judge#style"],
+        "prompts": prompts,
+        "reference": "base",
+        "sampling": {"completions": 2, "max_tokens": 4},
+    }
+    judge(project, {"scores": 1}, {"scores": HEADS}, ppo(prompts=prompts), compared)
+    project.go("judge.training.epochs=1")
     (row,) = project.metrics("aligned")
-    assert 0 <= row["score_mean"] <= 1
+    assert 0 <= row["score_mean"] <= 1  # a share of the scale of safety
 
 
 @pytest.mark.parametrize(
     ("reward", "reason"),
     [
         ("judge#tone", "reward model .* has no head 'tone'; give one as .*#HEAD, of: 'help', 'safety', 'style'"),
-        ("judge", "has no score of its own; give one of help, safety, style by name"),
+        ("judge", "has no score of its own; give one of help, safety, style"),
         ("juge#help", "no earlier stage and no model here"),
     ],
 )
