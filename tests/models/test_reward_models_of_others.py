@@ -157,6 +157,20 @@ def test_what_an_encoder_cannot_read_fails_alone(tmp_path: Path) -> None:
     assert "it has 103 tokens, more than the reward model's context of 64" in result.reason(2)
 
 
+@torch.no_grad()
+def test_positions_of_roberta_start_above_its_padding(tmp_path: Path) -> None:
+    """Of 64 positions a pair may have 62 tokens, since the first is that after the padding token's id, 1."""
+    folder = saved_encoder(tmp_path / "model", "roberta")
+    network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    longest = "film " * 58  # with the question and three tokens of the pair
+    inputs = AutoTokenizer.from_pretrained(folder)("why", longest, return_tensors="pt")
+    assert inputs["input_ids"].shape[1] == 62
+    completions = [Completion("0", longest), Completion("1", longest + "film")]
+    result = reward_named(folder).score(prompts_of("why") * 2, completions)
+    assert float(result.values[0]) == pytest.approx(float(network(**inputs).logits[0, 0]), abs=2e-4)
+    assert result.reason(1) == "it has 63 tokens, more than the reward model's context of 62"
+
+
 def test_control_tokens_of_a_text_are_plain_text(tmp_path: Path) -> None:
     model = open_scorer(saved_encoder(tmp_path / "model"), CPU)
     assert isinstance(model, EncoderScorer)

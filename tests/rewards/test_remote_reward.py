@@ -61,7 +61,11 @@ def test_openrlhf_gets_texts_prompts_and_labels(chat_tokenizer: Any) -> None:
     assert reasons == [(2, "its score is not a finite number")]
 
 
-def test_a_row_that_the_server_cannot_score_fails_alone(judge: LearnedReward) -> None:
+@pytest.mark.parametrize("rows", [256, 1])
+def test_a_row_that_the_server_cannot_score_fails_alone(
+    rows: int, judge: LearnedReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_reward, "ROWS", rows)
     completions = [COMPLETIONS[0], Completion("long", "film " * 2_000), COMPLETIONS[2]]
     with serving_reward(judge) as client:
         values, reasons = RemoteReward(client.address).numbers(PROMPTS, completions)

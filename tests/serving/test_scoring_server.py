@@ -69,6 +69,14 @@ def test_any_character_that_a_policy_writes_is_scored(client: ScoringClient, jud
     assert client.score([QUESTION], [answer])[0]["score"] == pytest.approx(direct(judge, [answer])[0], abs=1e-5)
 
 
+def test_an_id_of_a_caller_names_no_prompt_of_others(client: ScoringClient) -> None:
+    texts = (QUESTION, "is it good")
+    alone = [client.score([text], ["good"])[0]["score"] for text in texts]
+    prompts = [{"id": "x", "messages": [{"role": "user", "content": text}]} for text in texts]
+    assert [row["score"] for row in client.score(prompts, ["good", "good"])] == pytest.approx(alone, abs=1e-5)
+    assert abs(alone[0] - alone[1]) > 1e-3
+
+
 def test_messages_are_scored_as_conversations(client: ScoringClient, judge: LearnedReward) -> None:
     roles: tuple[Role, ...] = ("system", "user", "assistant", "user")
     turns = [Message(role, text) for role, text in zip(roles, ("be brief", "hi", "hi", "film?"), strict=True)]
