@@ -11,10 +11,14 @@ import torch
 import yaml
 from project import Project, make_project, write_rows
 from safetensors.torch import load_file
+from tiny import CPU
 
 from gnomon.core.errors import ConfigError, DataError, ModelError
 from gnomon.core.storage.files import read_jsonl
+from gnomon.core.types import Completion, Message, Prompt
+from gnomon.models.encoders.scorer import open_scorer
 from gnomon.models.score_parts.files import PARTS_FILE
+from gnomon.rewards.encoder_reward import reward_of_model
 from gnomon.stages.common import encoded_data
 
 PROMPTS = [f"How was {film}?" for film in ("Solaris", "Stalker", "Playtime", "花样年华")]
@@ -263,6 +267,23 @@ def test_a_score_that_is_not_there_is_refused(project: Project, reward: str, rea
     judge(project, {"scores": 1}, {"scores": HEADS}, ppo(prompts=prompts, reward=reward, critic="base"))
     with pytest.raises((ConfigError, ModelError), match=reason):
         project.go()
+
+
+def test_an_ensemble_of_models_has_named_scores(project: Project) -> None:
+    """Each member has the head; the ensemble's score by name is the mean of the members'."""
+    judge(project, {"scores": 1, "preferences": 1}, {"scores": {"help": {}}})
+    recipe = yaml.safe_load(project.recipe.read_text(encoding="utf-8"))
+    recipe["stages"][0] |= {"ensemble": {"members": 2, "kind": "models", "bagging": False}}
+    project.recipe.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    project.go("judge.training.epochs=1")
+    folder = project.run / "judge" / "model"
+    prompt, answer = Prompt("p", (Message("user", "Hi"),)), Completion("a", "Yes.")
+    names = [f"{folder}#help", f"{folder / 'members' / '0'}#help", f"{folder / 'members' / '1'}#help"]
+    whole, first, second = (
+        float(reward_of_model(open_scorer(name, CPU), "judge").score([prompt], [answer]).values) for name in names
+    )
+    assert first != second
+    assert whole == pytest.approx((first + second) / 2, abs=1e-5)
 
 
 def test_one_file_gives_pairs_and_named_scores(

@@ -89,12 +89,12 @@ def open_scorer(
         ModelError: it cannot be loaded, or not be scored as it was trained.
     """
     name = model_path(name)
-    if record := panel_record(Path(name).expanduser()):
-        return _open_panel(name, record, compute, chat_template)
+    path, score = split_head(name)
+    if record := panel_record(Path(path).expanduser()):
+        return _open_panel(path, record, compute, chat_template, score)
     require_kind(name, "reward")
     if not is_encoder(name):
         return open_reward_model(name, compute, seed=seed, chat_template=chat_template)
-    path, _ = split_head(name)
     with loading(name):
         index, _ = choose_head(name, resolve(name))
         tokenizer = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=False)
@@ -109,8 +109,10 @@ def open_scorer(
     return EncoderScorer(network, tokenizer, compute, index)
 
 
-def _open_panel(name: str, record: EnsembleRecord, compute: Compute, chat_template: str | None) -> RewardPanel:
-    """Load an ensemble of separate reward models from its folder."""
+def _open_panel(
+    name: str, record: EnsembleRecord, compute: Compute, chat_template: str | None, score: str | None
+) -> RewardPanel:
+    """Load an ensemble of separate reward models from its folder; with `score`, that named score of each."""
     folders = [Path(name).expanduser() / MEMBERS_FOLDER / str(number) for number in range(len(record.names))]
     for folder, member in zip(folders, record.names, strict=True):
         if not (folder / "config.json").is_file():
@@ -118,7 +120,10 @@ def _open_panel(name: str, record: EnsembleRecord, compute: Compute, chat_templa
                 f"reward model '{name}' lacks its member '{member}' at {folder}; give the folder whole, as "
                 "Gnomon wrote it."
             )
-    members = [open_scorer(str(folder), compute, chat_template=chat_template) for folder in folders]
+    if score is not None:  # the calibration is that of the members' own scores
+        record = record.model_copy(update={"calibration": None})
+    mark = "" if score is None else f"#{score}"
+    members = [open_scorer(f"{folder}{mark}", compute, chat_template=chat_template) for folder in folders]
     return RewardPanel(members, record)
 
 

@@ -34,7 +34,12 @@ class HasScores(Protocol):
 
 
 def start_scores(
-    model: RewardModel, settings: TrainSettings, examples: Sequence[Example], kinds: Sequence[type]
+    model: RewardModel,
+    settings: TrainSettings,
+    examples: Sequence[Example],
+    kinds: Sequence[type],
+    *,
+    main: bool = True,
 ) -> None:
     """Check the scores in the data, and start the heads of a reward model from them.
 
@@ -45,6 +50,7 @@ def start_scores(
         settings: of the stage; an algorithm other than reward modelling has no scores.
         examples: of the stage.
         kinds: kinds of records in the data.
+        main: whether this process prints.
 
     Raises:
         ConfigError: the settings name a score that the data do not have, a gate has nothing to learn from, or an
@@ -77,7 +83,8 @@ def start_scores(
             if name in parts.fresh:
                 parts.head(name).start_from(values[name])
     _set_overall(model, values.get(OVERALL), overall)
-    _report(wanted, values, stage)
+    if main:
+        _report(wanted, values, stage)
 
 
 def _set_overall(model: RewardModel, ratings: list[float] | None, overall: bool) -> None:

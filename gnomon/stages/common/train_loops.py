@@ -75,7 +75,7 @@ def train_offline(
         write_jsonl(folder / "rejected.jsonl", rejected)
     sample_logger = make_sample_logger(data.prompts, work, model, settings.log_samples_every, folder)
     if isinstance(model, RewardModel):
-        start_scores(model, stage, data.examples, data.kinds)
+        start_scores(model, stage, data.examples, data.kinds, main=work.processes.main)
     with step_callback(folder, work, stop_condition, sample_logger) as callback:
         final = OfflineLoop(
             algorithm=algorithm,
