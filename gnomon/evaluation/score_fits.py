@@ -16,7 +16,7 @@ from gnomon.core.storage.result_model import Number, ResultModel, Words
 from gnomon.evaluation.results import CalibrationResult
 from gnomon.evaluation.reward_models import calibration
 from gnomon.evaluation.stacking import stacking_weights
-from gnomon.losses.ensembles import gate_loss
+from gnomon.losses.ensembles import gate_loss, preference_entropy, variance_ratio
 from gnomon.models.settings import Combination
 from gnomon.stats.calibration import Calibration, CalibrationMethod, fit_calibration
 
@@ -87,6 +87,9 @@ class CalibrationReport(ResultModel):
         accuracy: share of them that the scores order as most raters do; ties among raters are left out.
         before: errors of σ(Δ).
         after: errors of the calibrated probability; empty without a calibration.
+        entropy: of an ensemble: mean entropy of its preference over the pairs, in nats.
+        disagreement: the part of it that is due to members who differ (mutual information).
+        variance_ratio: mean variance of a completion's score over members, relative to that over completions.
     """
 
     method: Words = ""
@@ -96,6 +99,9 @@ class CalibrationReport(ResultModel):
     accuracy: Number = None
     before: CalibrationResult | None = None
     after: CalibrationResult | None = None
+    entropy: Number = None
+    disagreement: Number = None
+    variance_ratio: Number = None
 
 
 def fit_combination(combination: Combination, pairs: MemberPairs) -> Combination:
@@ -168,7 +174,18 @@ def calibrate_pairs(
         accuracy=float((0.5 + agreement / 2).mean()) if decided.any() else None,
         before=calibration(special.expit(margins), observed, BINS),
         after=calibration(own.probability(margins), observed, BINS) if own else None,
+        **uncertainty_of(unseen),
     )
+
+
+def uncertainty_of(pairs: MemberPairs) -> dict[str, float]:
+    """Mean uncertainties of an ensemble over pairs, by their names in the report; none of a single model."""
+    if len(pairs.first) < 2 or not len(pairs.prompts):
+        return {}
+    entropy, disagreement = preference_entropy(pairs.first - pairs.second)
+    ratio = variance_ratio(torch.cat([pairs.first, pairs.second], dim=1))
+    values = {"entropy": entropy, "disagreement": disagreement, "variance_ratio": ratio}
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
 def fit_on_pairs(model: RewardModel | RewardPanel, pairs: MemberPairs, method: Any) -> CalibrationReport:

@@ -48,7 +48,11 @@ class EnsembleResult(Result):
         report = self.calibration
         if report is not None:
             figures |= {"temperature": report.temperature, "unseen pairs": report.pairs}
-            figures |= {"accuracy on unseen pairs": report.accuracy}
+            figures |= {"accuracy on unseen pairs": report.accuracy, "entropy of the preference": report.entropy}
+            figures |= {
+                "disagreement of the members": report.disagreement,
+                "variance ratio": report.variance_ratio,
+            }
             for label, errors in (("before", report.before), ("after", report.after)):
                 figures |= {f"calibration error {label}": errors.ece} if errors else {}
         return Section(figures={name: value for name, value in figures.items() if value is not None})

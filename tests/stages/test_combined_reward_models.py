@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from tiny import CPU, byte_tokenizer, tiny_reward_model
 from gnomon.core.errors import ConfigError, DataError, GnomonError, ModelError
 from gnomon.core.storage.files import read_json
 from gnomon.core.types import Completion, Message, Prompt
-from gnomon.evaluation.score_fits import MemberPairs, calibrate_pairs, fit_combination
+from gnomon.evaluation.score_fits import MemberPairs, calibrate_pairs, fit_combination, uncertainty_of
 from gnomon.losses.ensembles import mean_score
 from gnomon.models.encoders.scorer import open_scorer
 from gnomon.models.loading import save_model
@@ -257,6 +258,19 @@ def test_a_calibration_lowers_the_error_of_overconfident_scores_on_other_prompts
     own, _ = calibrate_pairs("temperature", fitted, unseen, mean_score)
     assert own is not None
     assert own.temperature == pytest.approx(4.0, rel=0.15)
+
+
+def test_the_report_has_the_uncertainties_of_an_ensemble_and_none_of_a_single_model() -> None:
+    """Two members with margins ±2: the preference is undecided, log 2, of which H(σ(2)) is not disagreement."""
+    first, second = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.0], [1.0]])
+    report = uncertainty_of(MemberPairs(first, second, torch.ones(1), ["p"]))
+    p = 1 / (1 + math.exp(-2))
+    own = -p * math.log(p) - (1 - p) * math.log(1 - p)
+    assert report["entropy"] == pytest.approx(math.log(2))
+    assert report["disagreement"] == pytest.approx(math.log(2) - own)
+    # Over members 1.5² and 0.5²; the means 0.5 and 0.5 do not differ, so the floor of 1e-6 divides.
+    assert report["variance_ratio"] == pytest.approx((2.25 + 0.25) / 2 / 1e-6)
+    assert uncertainty_of(MemberPairs(first[:1], second[:1], torch.ones(1), ["p"])) == {}
 
 
 def test_dropout_makes_an_ensemble_of_one_model() -> None:
