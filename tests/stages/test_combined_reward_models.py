@@ -186,6 +186,8 @@ def test_a_row_without_a_members_score_fails_with_that_members_reason() -> None:
     nan = float("nan")
     sources = [Fixed([1.0, 2.0, 3.0]), Fixed([1.0, nan, 3.0], "it is too long"), Fixed([1.0, 2.0, nan])]
     reward = EnsembleReward("panel", sources, ["a", "b", "c"], Combination())
+    members, _ = reward.member_scores([PROMPT] * 3, TEXTS)
+    assert members.isnan().tolist() == [[False, True, True]] * 3  # nobody averages the others of such a row
     scores = reward.score([PROMPT] * 3, TEXTS)
     assert scores.values.isnan().tolist() == [False, True, True]
     assert scores.uncertainties["panel"].isnan().tolist() == [False, True, True]
