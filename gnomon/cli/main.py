@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -216,8 +217,14 @@ def algorithms() -> None:
         except ConfigError as error:
             typer.echo(f"{name}: {error}")
             continue
-        settings = ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "no settings"
+        settings = ", ".join(f"{f.name}={_default_of(f)}" for f in fields(kind)) or "no settings"
         typer.echo(f"{name}: trained on {kind.consumes.__name__}; {settings}")
+
+
+def _default_of(field: Field[Any]) -> str:
+    """Return the default of a setting as text on one line."""
+    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    return str(value) if str(value).isprintable() else repr(value)
 
 
 app.add_typer(data.app, name="data")

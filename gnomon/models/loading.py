@@ -63,7 +63,7 @@ from gnomon.models.score_parts.files import (
     without_parts,
 )
 from gnomon.models.score_parts.settings import PartSettings
-from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, WHOLE_CONVERSATION, HeadSettings, Trainable
+from gnomon.models.settings import FROZEN, PLAIN_HEAD, VALUE_HEAD, HeadSettings, Trainable
 from gnomon.models.special_tokens import with_end_tokens
 from gnomon.models.verify_forward import verified
 
@@ -414,7 +414,7 @@ def save_model(model: Model, folder: Path, *, steps: int | None = None) -> None:
     kind: Literal["policy", "scorer"] = "policy" if isinstance(model, Policy) else "scorer"
     elsewhere = isinstance(model, RewardModel) and model.whole_conversation
     if elsewhere:
-        setattr(network.config, WHOLE_CONVERSATION, True)
+        network.config.whole_conversation = True
     elif kind == "scorer" and network.config.get_text_config().__dict__.get("score_offset") is None:
         network.config.score_offset = 0.0
     if isinstance(model, Critic):

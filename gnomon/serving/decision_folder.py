@@ -14,7 +14,6 @@ from gnomon.data.templates.chat_template import added_prefix, turn_end
 from gnomon.models.encoders.scorer import EncoderScorer
 from gnomon.models.library_patches import quiet_transformers
 from gnomon.models.roles import RewardModel
-from gnomon.models.settings import WHOLE_CONVERSATION
 
 TASK, OWN_TASK = "decision", "reward-decision"
 PORTABLE = Path(__file__).parent / "portable"
@@ -60,7 +59,7 @@ def export_decision(model: Any, folder: Path, name: str) -> str:
     config = network.config
     config.decision = settings
     if settings["form"] == "conversation":
-        setattr(config, WHOLE_CONVERSATION, True)
+        config.whole_conversation = True
     entry = {"impl": IMPL, "pt": ["AutoModelForSequenceClassification"], "type": "text"}
     config.custom_pipelines = dict.fromkeys({task, OWN_TASK}, entry)
     folder.parent.mkdir(parents=True, exist_ok=True)
