@@ -22,6 +22,7 @@ from transformers.utils import cached_file
 from gnomon.core.batches import TokenGroups
 from gnomon.core.config import Settings, validate
 from gnomon.core.errors import ModelError
+from gnomon.core.ranges import Finite
 from gnomon.losses import ensembles
 from gnomon.models.adapters import adapted_layers, replaced
 from gnomon.models.cards.facts import ModelCard
@@ -59,7 +60,7 @@ class EnsembleRecord(Settings):
 
     kind: EnsembleKind
     names: list[str]
-    offsets: list[float] = Field(default_factory=list)
+    offsets: list[Finite] = Field(default_factory=list)
     scales: list[Deviation] = Field(default_factory=list)
     combine: Combination = Combination()
     head: HeadSettings = HeadSettings()
