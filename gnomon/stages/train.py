@@ -91,12 +91,13 @@ class TrainStage(TrainSettings, Stage):
         torch.manual_seed(work.recipe.seed)
         model = load_trained(self, work)
         model.card = make_card(self, work)
-        folder, fits = work.stage_folder(self.name), {}
+        folder, fits = work.stage_folder(self.name), dict[str, Any]()
         trained: Model | RewardPanel = model
         if self.model_kind() == "reward":
             reward = train_reward_model(self, work, model, folder)
             trained, result = reward.model, reward.result
-            fits = {"calibration": reward.calibration, "members": self.ensemble and self.ensemble.members}
+            fits = {"members": self.ensemble.members} if self.ensemble else {}
+            fits |= {"calibration": reward.calibration} if reward.calibration else {}
         else:
             result = (train_online if self.online else train_offline)(self, work, model, folder)
         return TrainResult(
