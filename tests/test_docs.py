@@ -240,7 +240,9 @@ def test_the_proof_page_says_what_was_measured() -> None:
     for name, (share, *moved) in measured["drift"].items():
         wrong, right = (f"{moved[i]:+.3f} ± {moved[i + 1]:.3f}".replace("-", "−") for i in (0, 2))
         assert f"| `{name}` | {share:.3f} | {wrong} | {right} |" in page
-    page += (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    page += "".join(
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("performance.md", "rewards.md")
+    )
     for picture in PICTURES.glob("*.png"):
         assert f"(pictures/{picture.name})" in page
 
