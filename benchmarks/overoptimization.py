@@ -91,9 +91,9 @@ def trunk_states(
     if not file.exists():
         model = load_reward_model(policy, find_compute("auto", "float32"), FROZEN, seed=0, num_layers=layers)
         assert isinstance(model, RewardModel)
-        asked = [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row]
+        questions = [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row]
         answers = [Completion("", text) for row in texts for text in row]
-        examples: list[Any] = list(encode_completions(asked, answers, model.tokenizer))
+        examples: list[Any] = list(encode_completions(questions, answers, model.tokenizer))
         ends: list[Any] = [None] * len(examples)
         for rows in pack_by_tokens([one.cost for one in examples], 4096):
             groups = token_groups([examples[row] for row in rows])

@@ -31,7 +31,7 @@ API = {
     "inference": ("Models: sample, score, chat", ("gnomon.api.inference",)),
     "feedback": (
         "Feedback",
-        ("gnomon.api.feedback", "gnomon.api.feedback.automation", "gnomon.api.feedback.server"),
+        ("gnomon.api.feedback.projects", "gnomon.api.feedback.automation", "gnomon.api.feedback.server"),
     ),
     "algorithms": ("Contract of an algorithm", ("gnomon.algorithms.contract",)),
     "stages": ("Contract of a kind of stage", ("gnomon.stages.contract",)),

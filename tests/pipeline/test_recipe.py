@@ -234,7 +234,7 @@ def test_a_wrong_top_is_one_sentence(tmp_path: Path, top: dict[str, Any], senten
         ),
         ("report", {"evaluate": []}, "stage 5: evaluate: list should have at least 1 item"),
         ("report", {"judges": []}, "stage 5: judges: list should have at least 1 item"),
-        ("sft", {"algorithm": "absent"}, "exactly one of the keys algorithm, clean, evaluate, feedback, phases"),
+        ("sft", {"algorithm": "absent"}, "exactly one of the keys algorithm, augment, clean, evaluate, "),
         ("sft", {"evaluate": ["base"]}, "stage 2: a stage has exactly one of the keys"),
         # what has no place there
         ("aligned", {"data": "x.jsonl"}, "stage 4: ppo has no use for the key 'data'; remove it"),

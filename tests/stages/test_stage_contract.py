@@ -66,9 +66,11 @@ def test_a_check_for_a_kind_is_detected(text: str, tmp_path: Path) -> None:
 
 
 def test_kinds_are_listed_by_their_files() -> None:
-    assert list(stage_kinds()) == ["clean", "evaluate", "evaluate_reward", "feedback", "hybrid", "train"]
+    assert list(stage_kinds()) == [
+        "augment", "clean", "ensemble", "evaluate", "evaluate_reward", "feedback", "hybrid", "train",
+    ]  # fmt: skip
     assert [kind.key for kind in stage_kinds().values()] == [
-        "clean", "evaluate", "evaluate_reward", "feedback", "phases", "algorithm",
+        "augment", "clean", "reward_models", "evaluate", "evaluate_reward", "feedback", "phases", "algorithm",
     ]  # fmt: skip
 
 
