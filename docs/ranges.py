@@ -14,6 +14,7 @@ from gnomon.algorithms.contract import algorithms
 from gnomon.core.config import Settings
 from gnomon.core.ranges import Range
 from gnomon.pipeline.recipe import Recipe
+from gnomon.stages.augment import AugmentStage
 from gnomon.stages.evaluate import EvaluateStage
 from gnomon.stages.evaluate_reward import EvaluateRewardStage
 from gnomon.stages.feedback import FeedbackStage
@@ -78,7 +79,9 @@ def every_row() -> list[Row]:
     loops = [list(rows_of(kind, "training.")) for kind in (OfflineSettings, OnlineSettings)]
     both = set(loops[0]) & set(loops[1])
     stages = [
-        row for kind in (FeedbackStage, TrainStage, EvaluateStage, EvaluateRewardStage) for row in rows_of(kind)
+        row
+        for kind in (FeedbackStage, TrainStage, EvaluateStage, AugmentStage, EvaluateRewardStage)
+        for row in rows_of(kind)
     ]
     training = [
         row if row in both else (f"{row[0]} ({name})", *row[1:])

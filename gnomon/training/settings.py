@@ -148,6 +148,24 @@ class Validation(Settings):
     patience: Annotated[int, Range("it counts evaluations", ge=1, le=10**9)] | None = 3
 
 
+class EasyToHard(Settings):
+    """Examples from easy to hard.
+
+    Attributes:
+        by: what makes an example hard: `margin`: a small one; `agreement`: a share of raters near ½;
+            `length_gap`: sides of about the same length; `loss`: a large loss of the model that the stage starts
+            from.
+        parts: number of parts with equally many examples and steps, the easiest first.
+        cumulative: whether a part also has the examples of the parts before it.
+        rate_decay: factor of the learning rate from one part to the next.
+    """
+
+    by: Literal["margin", "agreement", "length_gap", "loss"] = "agreement"
+    parts: Annotated[int, Range("one part is no curriculum", ge=2, le=1000)] = 3
+    cumulative: bool = True
+    rate_decay: Annotated[float, Range("at 0 nothing more would be learned", gt=0, le=1)] = 1.0
+
+
 class OfflineSettings(LoopSettings):
     """Training on stored data.
 
@@ -156,6 +174,7 @@ class OfflineSettings(LoopSettings):
         batch_size: examples of one optimizer step, at most all: demonstrations, labels, or all pairs or rankings
             of a prompt that share completions.
         max_tokens: longer rows (prompt and completion) are refused and written to `rejected.jsonl`.
+        curriculum: take the examples from easy to hard; `None` takes them in random order.
         validation: hold out a share of the data and keep the best weights; `None` trains on all of it to the end.
         log_samples_every: steps between samples of the policy for the data's first prompts, in `samples.jsonl`;
             `None` logs none.
@@ -171,6 +190,7 @@ class OfflineSettings(LoopSettings):
     max_tokens: Tokens = 1024
     adapter_dropout: Dropped = 0.0
     head_dropout: Dropped = 0.0
+    curriculum: EasyToHard | None = None
     validation: Validation | None = None
     log_samples_every: Annotated[int, Range("it counts steps; null never samples", ge=1, le=10**9)] | None = 100
     reference_cache: bool = True

@@ -22,7 +22,7 @@ from gnomon.algorithms.contract import StepStatisticsAlgorithm, needs_step_stati
 from gnomon.algorithms.registry import consumed_kinds
 from gnomon.core.batches import StepTotals, merge_metrics, pad_rows
 from gnomon.core.errors import ConfigError, DataError, NotFiniteError
-from gnomon.core.progress import console
+from gnomon.core.progress import console, watched
 from gnomon.data.batching import collate_for, epoch_order, pack_by_tokens, token_groups, totals_of
 from gnomon.data.encoding import Example, token_limit
 from gnomon.data.example_columns import columns_of
@@ -31,13 +31,20 @@ from gnomon.models.reward_ensemble import RewardEnsemble
 from gnomon.models.roles import RewardModel
 from gnomon.training.checks import data_incompatibility
 from gnomon.training.offline.best_members import BestMembers
+from gnomon.training.offline.curriculum import (
+    check_pairs,
+    curriculum_batches,
+    pair_difficulty,
+    part_count,
+    part_of_step,
+)
 from gnomon.training.offline.lazy_sequence import LazySequence
 from gnomon.training.offline.reference_cache import ReferenceEvaluator
 from gnomon.training.runtime.checkpoints import BestCheckpoint, describe_prompts
 from gnomon.training.runtime.loop import TrainingLoop
 from gnomon.training.runtime.memory_profile import Shape, shape_of
 from gnomon.training.runtime.model_bundle import TrainedModels
-from gnomon.training.settings import OfflineSettings, Validation
+from gnomon.training.settings import EasyToHard, OfflineSettings, Validation
 
 FEW_STEPS = 5  # optimizer steps below which a stage warns
 
@@ -148,6 +155,7 @@ class OfflineLoop(TrainingLoop):
     mismatched_reference_logprobs: dict[int, list[Tensor]] = field(init=False, default_factory=dict)
     token_counts: list[int] = field(init=False)
     _batches: Iterator[list[int]] = field(init=False)
+    _difficulty: list[float] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.examples:
@@ -199,7 +207,9 @@ class OfflineLoop(TrainingLoop):
                 f"  [yellow]{self.label}: only {steps} over {len(self.training_rows)} examples[/yellow]; raise "
                 "training.epochs or lower training.batch_size"
             )
-        trained = rows_to_train_on(len(self.training_rows), self.settings, self.seed)
+        count = len(self.training_rows)
+        curriculum = self.settings.curriculum
+        trained = list(range(count)) if curriculum else rows_to_train_on(count, self.settings, self.seed)
         rows = [self.training_rows[i] for i in trained] + self.held_out_rows
         if "mismatched" in self.algorithm.needs:
             self.mismatched = self._mismatched(rows)
@@ -208,10 +218,33 @@ class OfflineLoop(TrainingLoop):
             logprobs = self.compute_reference_logprobs(examples)
             self.reference_logprobs = dict(zip(rows, logprobs[: len(rows)], strict=True))
             self.mismatched_reference_logprobs = dict(zip(self.mismatched, logprobs[len(rows) :], strict=True))
+        if curriculum is not None:
+            self._difficulty = self._difficulties(curriculum)
         super().resume()
         self._fill_activation_caches(examples if self.reference_logprobs else examples[: len(rows)])
-        order = batches(len(self.training_rows), self.settings, self.seed)
-        self._batches = itertools.islice(order, self.step_count, None)
+        self._batches = itertools.islice(self._order(), self.step_count, None)
+
+    def _order(self) -> Iterator[list[int]]:
+        """The batches of all steps, as indices of `training_rows`."""
+        count, curriculum = len(self.training_rows), self.settings.curriculum
+        if curriculum is None:
+            return batches(count, self.settings, self.seed)
+        size = _batch_size(count, self.settings)
+        return curriculum_batches(self._difficulty, curriculum, self.planned_steps, size, self.seed)
+
+    @torch.no_grad()
+    def _difficulties(self, curriculum: EasyToHard) -> list[float]:
+        """How hard each training example is; losses are those of the starting model, each example alone."""
+        check_pairs(LazySequence(len(self.training_rows), self._training_example), curriculum.by, self.label)
+        if curriculum.by != "loss":
+            return [pair_difficulty(self.examples[row], curriculum.by) for row in self.training_rows]
+        return [
+            float(self.algorithm.loss(self.models, self._collate([row], self._totals([row])))[0])
+            for row in watched(self.training_rows, "losses")
+        ]
+
+    def _training_example(self, index: int) -> Example:
+        return self.examples[self.training_rows[index]]
 
     def _in_order(self, rows: Sequence[int]) -> Sequence[Example]:
         """The examples of some rows and all mismatched pairs, read when they are indexed."""
@@ -243,12 +276,23 @@ class OfflineLoop(TrainingLoop):
 
     def step(self, step: int) -> dict[str, float]:
         """Train on the next batch; returns the metrics."""
+        of_curriculum = self._begin_part()
         rows, started = [self.training_rows[i] for i in next(self._batches)], time.monotonic()
         metrics = self.train_step(rows)
         tokens = sum(self.token_counts[row] for row in rows)
         metrics["tokens_per_second"] = tokens / (time.monotonic() - started)
         self.budget.tokens += tokens + (self.sft_mix.tokens(step) if self.sft_mix else 0)
-        return metrics
+        return {**metrics, **of_curriculum}
+
+    def _begin_part(self) -> dict[str, float]:
+        """Set the learning rate's factor for the part of the curriculum; returns its metric."""
+        curriculum = self.settings.curriculum
+        if curriculum is None:
+            return {}
+        parts = part_count(curriculum, len(self.training_rows), self.planned_steps)
+        part = part_of_step(self.optimizer.step_count, self.planned_steps, parts)
+        self.optimizer.scale = curriculum.rate_decay**part
+        return {"curriculum_part": part + 1}
 
     def train_step(self, rows: Sequence[int]) -> dict[str, float]:
         """Take an optimizer step over some examples, split into micro-batches whose gradients add up."""

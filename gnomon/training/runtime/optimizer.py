@@ -19,6 +19,7 @@ class Optimizer:
     Attributes:
         step_count: steps taken.
         total_steps: planned steps, where the schedule ends.
+        scale: factor of the learning rate beside the schedule's.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Optimizer:
         self.settings = settings
         self.total_steps = total_steps
         self.step_count = 0
+        self.scale = 1.0
         self.parameters = {name: p for named, _ in groups for name, p in named.items()}
         if not self.parameters:
             raise ConfigError("no weights are trainable; set layers to 1 or more, or adapter to lora.")
@@ -40,6 +42,11 @@ class Optimizer:
     @property
     def factor(self) -> float:
         """Learning rate at this step as a share of the peak, 0 to 1."""
+        return self.scale * self._scheduled
+
+    @property
+    def _scheduled(self) -> float:
+        """The schedule's share of the peak."""
         warm = round(self.settings.warmup * self.total_steps)
         if self.step_count < warm:
             return (self.step_count + 1) / warm
