@@ -238,8 +238,8 @@ class DropoutEnsemble(RewardModel):
         self.__dict__.update(model.__dict__)
         generator = torch.Generator().manual_seed(seed)
         width = self.network.config.get_text_config().hidden_size
-        kept = torch.rand(passes.passes, width, generator=generator) >= passes.rate
-        self.masks = (kept / (1 - passes.rate)).to(self.device)
+        active = torch.rand(passes.passes, width, generator=generator) >= passes.rate
+        self.masks = (active / (1 - passes.rate)).to(self.device)
         names = [f"pass {number}" for number in range(passes.passes)]
         self.record = EnsembleRecord(kind="heads", names=names, combine=combine)
 

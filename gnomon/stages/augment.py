@@ -42,7 +42,7 @@ class GainResult(ResultModel):
         left_out: reason → number of preferences of which none was made.
         accuracy: share of held-out pairs in people's order.
         gain: its difference to that without the augmentation, with a 95% interval over prompts.
-        kept: whether it is part of the stage's data.
+        adopted: whether it is part of the stage's data.
         written: its preferences among the stage's data.
     """
 
@@ -52,7 +52,7 @@ class GainResult(ResultModel):
     gain: Number = None
     low: Number = None
     high: Number = None
-    kept: bool = False
+    adopted: bool = False
     written: Number = None
 
 
@@ -196,7 +196,7 @@ class AugmentStage(Stage):
             console.print(f"  {kind.name}", highlight=False)
             made = gain.augment(kind, parts["training"])
             result = self._measured(kind, made, gain, parts["training"])
-            if result.kept:
+            if result.adopted:
                 whole = gain.augment(kind, rows if kind.replaces else records).preferences
                 result = result.model_copy(update={"written": len(whole)})
                 rows, added = (list(whole), added) if kind.replaces else (rows, [*added, *whole])
@@ -228,7 +228,7 @@ class AugmentStage(Stage):
         gain.learn(kind.name, made.preferences if kind.replaces else [*judged, *made.preferences])
         estimate = gain.gain(kind.name, WITHOUT)
         bound = estimate.low if self.keep == "gain" else estimate.value
-        kept = self.keep == "all" or (bound is not None and bound > self.min_gain)
+        adopted = self.keep == "all" or (bound is not None and bound > self.min_gain)
         return GainResult(
             rows=count,
             left_out=made.left_out,
@@ -236,7 +236,7 @@ class AugmentStage(Stage):
             gain=estimate.value,
             low=estimate.low,
             high=estimate.high,
-            kept=kept,
+            adopted=adopted,
         )
 
     def _training(self, data: str | Path) -> TrainSettings:
@@ -261,7 +261,7 @@ def _show(name: str, result: GainResult) -> None:
         reasons = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items())
         console.print(f"  {name}: it made no preference{f' ({reasons})' if reasons else ''}", highlight=False)
         return
-    fate = "kept" if result.kept else "dropped"
+    fate = "kept" if result.adopted else "dropped"
     interval = "" if result.low is None else f" ({result.low:+.1%} to {result.high:+.1%})"
     made = counted(int(result.rows), "preferences")
     console.print(f"  {name}: {made}, accuracy {result.gain:+.1%}{interval}: {fate}", highlight=False)

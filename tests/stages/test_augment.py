@@ -66,7 +66,7 @@ def test_preferences_about_images_are_left_as_they_are(pairs: Path, tmp_path: Pa
 def test_a_kind_without_a_sure_gain_is_dropped(pairs: Path, tmp_path: Path) -> None:
     """An accuracy is at most 1, so no gain is above 0.99; a kind that makes nothing has no gain at all."""
     result = run(pairs, tmp_path / "run", kinds={"chains": None, "other_prompts": None}, min_gain=0.99)
-    assert [one["kept"] for one in result["kinds"].values()] == [False, False]
+    assert [one["adopted"] for one in result["kinds"].values()] == [False, False]
     assert result["preferences"] == 80
     assert len(list(read_jsonl(tmp_path / "run" / "augmented" / "preferences.jsonl"))) == 80
 

@@ -77,8 +77,8 @@ def train_reward_model(stage: TrainSettings, work: Workspace, model: Model, fold
     """
     assert isinstance(model, RewardModel)
     data = encode_data(stage, work, model, folder)
-    kept, held_out = hold_out_prompts(stage, data.examples, work.recipe.seed)
-    data = replace(data, examples=kept)
+    training, held_out = hold_out_prompts(stage, data.examples, work.recipe.seed)
+    data = replace(data, examples=training)
     trained: RewardModel | RewardPanel
     if stage.ensemble is None:
         trained, result = model, train_offline(stage, work, model, folder, data=data)
