@@ -42,6 +42,15 @@ def test_rows_do_not_depend_on_where_pieces_end(rows: list[Any], indent: Any, ch
         assert [row for _, row in scan_rows(write(folder, objects))] == rows
 
 
+@pytest.mark.parametrize("number", ["0.25", "-1.5e-7", "2E+3", "10", "1e5"])
+@pytest.mark.parametrize("chunk", range(1, 13))
+def test_a_number_is_whole_wherever_its_piece_ends(number: str, chunk: int) -> None:
+    text = f'{{\n"a": [\n{{}}\n],\n"b": [\n{number},\n{number}\n]\n}}\n{{\n"a": null\n}}'
+    with tempfile.TemporaryDirectory() as folder, patch.object(json_stream, "_CHUNK", chunk):
+        rows = [row for _, row in scan_rows(write(folder, text))]
+    assert rows == [{"a": [{}], "b": [float(number)] * 2}, {"a": None}]
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows=ROWS, chunk=st.integers(1, 40), position=st.integers(0, 4), data=st.data())
 def test_a_broken_row_hides_no_other_wherever_pieces_end(

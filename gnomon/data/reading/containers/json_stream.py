@@ -13,6 +13,7 @@ from gnomon.data.reading.rows import RowDecoder
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{},\]]')
+_CUT_NUMBER = re.compile(r"(?:\.|[eE][+-]?)?\Z")  # what follows a number that the end of what is read may cut
 _CHUNK = 1 << 18  # characters that are read at least
 _PIECE = 16  # characters of the longest literal or escape, which the end of what is read may cut
 
@@ -105,7 +106,8 @@ class JsonStream:
                 raise JsonFault(self._reason("nested too deeply", self._at, False)) from None
             except ValueError as error:
                 raise JsonFault(self._reason(str(error), self._at, False)) from None
-            if end == len(self._text) and not isinstance(value, dict | list | str) and self._more():
+            plain = not isinstance(value, dict | list | str)
+            if plain and _CUT_NUMBER.match(self._text, end) and self._more():
                 continue  # the number may go on
             text = self._text[self._at : end]
             self._at, self.indent = end, None
