@@ -155,21 +155,6 @@ def best_of(proxy: Floats, value: Floats, ns: Sequence[int]) -> Floats:
     return expected
 
 
-def distance(ns: Sequence[int]) -> Floats:
-    """√KL of best-of-n to the policy."""
-    return np.sqrt([math.log(n) - (n - 1) / n for n in ns])
-
-
-def fitted(ns: Sequence[int], gain: Floats) -> dict[str, float]:
-    """α and β of `d·(α − β·d)` by least squares, with R²."""
-    d = distance(ns)
-    design = np.stack([d, -(d**2)], axis=1)
-    (alpha, beta), *_ = np.linalg.lstsq(design, gain, rcond=None)
-    rest = gain - design @ (alpha, beta)
-    r2 = 1 - rest @ rest / ((gain - gain.mean()) ** 2).sum()
-    return {"alpha": float(alpha), "beta": float(beta), "r2": float(r2)}
-
-
 def averaged(heads: Sequence[Head]) -> Head:
     """A head with the mean of the weights (WARM, Ramé et al. 2024); all started from one initialization."""
     mean = Head(heads[0].hidden.in_features, 0)

@@ -8,7 +8,7 @@ and its slot is tried again a few times with a higher temperature and a rephrase
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from gnomon.feedback.generation.generators import (
     GenerationCache,
     GenerationRequest,
     Refusal,
+    cached_texts,
     settings_of,
 )
 from gnomon.feedback.generation.requests import (
@@ -192,7 +193,7 @@ def _attempt(
     requests = [request_for(slot.prompt, slot.number, slot.attempt, settings) for slot in slots]
     entries: list[CompletionEntry] = []
     try:
-        with closing(_texts(generator, requests, cache)) as written:
+        with closing(cached_texts(generator, requests, cache)) as written:
             for slot, request, text in zip(slots, requests, written, strict=False):
                 processed += 1
                 others = texts.setdefault(slot.prompt.id, [])
@@ -220,21 +221,6 @@ def _attempt(
     finally:
         _write(store, project, entries, result)
     return [*again, *slots[processed:]]
-
-
-def _texts(
-    generator: CompletionGenerator, requests: Sequence[GenerationRequest], cache: GenerationCache
-) -> Generator[GeneratedText | Refusal, None, None]:
-    """A text for each request: from the cache, else from the generator."""
-    cached = [cache.find(generator, request) for request in requests]
-    missing = [request for request, text in zip(requests, cached, strict=True) if text is None]
-    fresh = generator.write(missing, lambda request, text: cache.save(generator, request, text))
-    try:
-        for text in cached:
-            yield next(fresh) if text is None else text
-    finally:
-        if close := getattr(fresh, "close", None):
-            close()
 
 
 def _entry(

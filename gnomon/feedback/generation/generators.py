@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,6 +108,27 @@ class GenerationCache:
             [generator.identity, message_texts(request.prompt), *settings_of(request).values(), request.seed]
         )
         return self.folder / mark[:2] / f"{mark}.json"
+
+
+def cached_texts(
+    generator: CompletionGenerator, requests: Sequence[GenerationRequest], cache: GenerationCache
+) -> Generator[GeneratedText | Refusal, None, None]:
+    """Yield a text for each request, in order: from the cache, else from the generator.
+
+    Args:
+        generator: writes and saves what is missing.
+        requests: for its texts.
+        cache: texts of earlier calls.
+    """
+    cached = [cache.find(generator, request) for request in requests]
+    missing = [request for request, text in zip(requests, cached, strict=True) if text is None]
+    fresh = generator.write(missing, lambda request, text: cache.save(generator, request, text))
+    try:
+        for text in cached:
+            yield next(fresh) if text is None else text
+    finally:
+        if close := getattr(fresh, "close", None):
+            close()
 
 
 def message_texts(prompt: Prompt) -> list[list[str]]:

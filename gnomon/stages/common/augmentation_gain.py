@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,18 @@ from gnomon.core.types import Completion, Preference, Prompt
 from gnomon.data.augmentation.contract import Augmentation, AugmentationTools, Augmented
 from gnomon.data.reading.downloads import cache_folder
 from gnomon.data.record_rows import record_row
-from gnomon.feedback.generation.generators import GenerationCache, GenerationRequest
+from gnomon.feedback.generation.generators import (
+    GeneratedText,
+    GenerationCache,
+    GenerationRequest,
+    cached_texts,
+)
 from gnomon.rewards.reward import LearnedReward, watched_scores
 from gnomon.stages.common.load import load_trained
 from gnomon.stages.common.train_loops import train_offline
 from gnomon.stages.train_settings import TrainSettings
 from gnomon.stages.workspace import Workspace
-from gnomon.stats.intervals import Estimate, bootstrap
+from gnomon.stats.clustered import ClusterBootstrap, PairedDifference
 from gnomon.training.runtime.checkpoints import remove_checkpoints
 
 RESAMPLES = 2000
@@ -82,21 +86,14 @@ class AugmentationGain:
         right = np.array(self._right[name])
         return float(np.nanmean(right)) if np.isfinite(right).any() else None
 
-    def gain(self, name: str, other: str) -> Estimate:
+    def gain(self, name: str, other: str) -> PairedDifference:
         """Estimate the difference of two accuracies on pairs that both scored, with an interval over prompts."""
-        difference = np.array(self._right[name]) - np.array(self._right[other])
-        prompts = list(dict.fromkeys(one.prompt.context for one in self.held_out))
-        number = {prompt: index for index, prompt in enumerate(prompts)}
-        group = np.array([number[one.prompt.context] for one in self.held_out])
-        both = np.isfinite(difference)
-        sums = np.bincount(group[both], difference[both], len(prompts))
-        counts = np.bincount(group[both], minlength=len(prompts))
-
-        def mean(rows: np.ndarray, _: np.random.Generator) -> float:
-            count = counts[rows].sum()
-            return float(sums[rows].sum() / count) if count else math.nan
-
-        return bootstrap(mean, len(prompts), self.work.recipe.seed, RESAMPLES)
+        number: dict[Any, int] = {}
+        prompts = [number.setdefault(one.prompt.context, len(number)) for one in self.held_out]
+        seed = self.work.recipe.seed
+        return ClusterBootstrap(prompts, prompts, seed, RESAMPLES).difference(
+            self._right[name], self._right[other]
+        )
 
     def _train(self, folder: Path, preferences: Sequence[Preference], *, first: bool) -> dict[str, Any]:
         import torch
@@ -130,7 +127,6 @@ class AugmentationGain:
     def _write(self, name: str, prompts: Sequence[Prompt]) -> list[str | None]:
         """The answers of a generator, from the cache where it gave them before."""
         from gnomon.feedback.generation.backends import open_generator, read_keys
-        from gnomon.feedback.generation.generators import GeneratedText
 
         local = "://" not in name
         generator = open_generator(self.work.model(name) if local else name, read_keys(self.keys))
@@ -138,16 +134,11 @@ class AugmentationGain:
         requests = [
             GenerationRequest(prompt, 0.7, 1.0, LONGEST_ANSWER, self.work.recipe.seed) for prompt in prompts
         ]
-        known = [cache.find(generator, request) for request in requests]
-        open_rows = [row for row, text in enumerate(known) if text is None]
         try:
-            save = partial(cache.save, generator)
-            answers = generator.write([requests[row] for row in open_rows], save) if open_rows else iter(())
-            for row, answer in zip(open_rows, answers, strict=True):
-                known[row] = answer if isinstance(answer, GeneratedText) else None
+            texts = list(cached_texts(generator, requests, cache))
         finally:
             generator.close()
-        return [text.text if text is not None and text.finished else None for text in known]
+        return [one.text if isinstance(one, GeneratedText) and one.finished else None for one in texts]
 
 
 def _key(prompt: Prompt, completion: Completion) -> Any:
