@@ -17,7 +17,6 @@ from gnomon.core.types import Completion, Prompt, RejectedRow
 from gnomon.data.batching import pack_by_tokens, token_groups
 from gnomon.data.encoding import Example, context_length, encode_completions, encode_conversations
 from gnomon.data.reading.media.parts import media_of, media_reason
-from gnomon.models.settings import StepSettings
 from gnomon.rewards.steps import combine_rows, steps_of
 
 if TYPE_CHECKING:
@@ -127,27 +126,28 @@ class LearnedReward:
         texts are never cut. An ensemble's scores are combined by its own rule. A process reward model scores the
         steps of an answer and gives a probability.
         """
-        steps = self.model.steps
-        if steps is None:
+        if self.model.steps is None:
             return self.score_encoded(self._encoded(prompts, completions))
-        return self._score_steps(prompts, completions, steps)
-
-    def _score_steps(
-        self, prompts: Sequence[Prompt], completions: Sequence[Completion], settings: StepSettings
-    ) -> Scores:
-        whole = settings.combine == "last"
-        rows = [[one] if whole else steps_of(one, settings.separator) for one in completions]
-        counts = [len(steps) for steps in rows]
-        repeated = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
-        flat = self.score_encoded(self._encoded(repeated, [step for steps in rows for step in steps]))
-        values, failures = combine_rows(flat.values, flat.failures, counts, settings.combine)
+        members, failures = self.member_scores(prompts, completions)
+        values = self.model.combined(members)
         return Scores(values, {self.name: values}, failures)
 
     def member_scores(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion]
     ) -> tuple[Tensor, list[tuple[int, str]]]:
         """Scores by each member of an ensemble, `[E, N]`, with E = 1 for a single model; and the failures."""
-        return self.encoded_member_scores(self._encoded(prompts, completions))
+        settings = self.model.steps
+        if settings is None:
+            return self.encoded_member_scores(self._encoded(prompts, completions))
+        whole = settings.combine == "last"
+        rows = [[one] if whole else steps_of(one, settings.separator) for one in completions]
+        counts = [len(steps) for steps in rows]
+        repeated = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
+        encoded = self._encoded(repeated, [step for steps in rows for step in steps])
+        flat, of_steps = self.encoded_member_scores(encoded)
+        by_member = [combine_rows(logits, of_steps, counts, settings.combine) for logits in flat]
+        reasons = {row: reason for _, failures in by_member for row, reason in failures}
+        return torch.stack([values for values, _ in by_member]), sorted(reasons.items())
 
     def score_encoded(self, encoded: Sequence[Example | RejectedRow]) -> Scores:
         """Scores of encoded completions; rejected rows, and those longer than the context, are failures."""

@@ -13,10 +13,13 @@ from tiny import tiny_reward_model
 import gnomon
 from gnomon.algorithms.process_reward import ProcessReward
 from gnomon.core.batches import Labels, StepTotals
-from gnomon.core.types import Completion, Message
+from gnomon.core.types import Completion, Message, Prompt
 from gnomon.losses.preference import logsigmoid_loss
 from gnomon.models.roles import RewardModel
-from gnomon.models.settings import StepCombination, StepSettings
+from gnomon.models.settings import Combination, StepCombination, StepSettings
+from gnomon.models.tiny_random import byte_tokenizer
+from gnomon.rewards.ensemble import EnsembleReward
+from gnomon.rewards.reward import LearnedReward
 from gnomon.rewards.steps import combine_rows, combine_steps, steps_of
 
 
@@ -127,3 +130,18 @@ def test_a_model_that_scores_whole_answers_has_no_steps() -> None:
     assert model.steps == StepSettings(combine="last")
     model.score_by_steps(None)
     assert model.steps is None
+
+
+@pytest.mark.parametrize("combine", ["min", "product", "last"])
+def test_a_member_of_an_ensemble_scores_by_its_own_steps(combine: StepCombination) -> None:
+    """The mean of two process reward models is that of their own scores."""
+    tokenizer = byte_tokenizer()
+    models = [tiny_reward_model(tokenizer, seed=seed) for seed in (0, 1)]
+    for model in models:
+        model.score_by_steps(StepSettings(combine=combine))
+    prompts, answers = [Prompt("p", (Message("user", "a"),))] * 2, [Completion("x", "a\nb"), Completion("y", "c")]
+    members = [LearnedReward(model, "m") for model in models]
+    single = torch.stack([one.score(prompts, answers).values for one in members])
+    together = EnsembleReward("both", members, ["a", "b"], Combination()).score(prompts, answers)
+    assert torch.allclose(together.values, single.mean(0))
+    assert ((single > 0) & (single < 1)).all()
